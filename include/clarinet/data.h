@@ -1,0 +1,102 @@
+/*
+ * Labelled images: data sets, preprocessing, and .npy arrays. Nothing here needs a device.
+ */
+#ifndef CLARINET_DATA_H
+#define CLARINET_DATA_H
+
+#include "common.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * How a stored image becomes a network's input: decode to `channels` channels in 0…255, resize so
+ * that the short side is resize_side (bilinear, corners not aligned), cut image_size x image_size
+ * out of the middle, then (x - mean[c]) * scale[c].
+ */
+typedef struct crn_preprocessing {
+    size_t size;
+    int32_t image_size;  /* height and width of the result */
+    int32_t resize_side; /* 0: image_size; VGG uses 256 for 224 */
+    int32_t channels;    /* 1 or 3 */
+    float mean[3];
+    float scale[3];
+    bool random_crop; /* training reads: a random position rather than the middle */
+    bool random_flip; /* training reads: mirrored left to right half of the time */
+} crn_preprocessing;
+
+/* TF-slim's vgg_preprocessing: 3 channels less 123.68, 116.78, 103.94, not scaled. */
+CRN_API crn_preprocessing crn_preprocessing_vgg(int32_t image_size);
+/* TF-slim's inception_preprocessing at evaluation: to [-1, 1]. */
+CRN_API crn_preprocessing crn_preprocessing_inception(int32_t image_size, int32_t channels);
+
+/* As one line of JSON, for a checkpoint's metadata; and back, every member checked. */
+CRN_API crn_status crn_preprocessing_to_json(const crn_preprocessing *preprocessing, char *text,
+                                             size_t size);
+CRN_API crn_status crn_preprocessing_from_json(const char *text, crn_preprocessing *preprocessing,
+                                               crn_error *error);
+
+typedef struct crn_dataset crn_dataset;
+
+typedef enum crn_split { CRN_SPLIT_TRAIN, CRN_SPLIT_TEST } crn_split;
+
+/*
+ * Opens a folder and finds out what it is:
+ *  - IDX (MNIST family): {train,t10k}-images-idx3-ubyte and -labels-idx1-ubyte, each perhaps .gz;
+ *  - NumPy: images.npy [N,H,W,C] or [N,H,W], uint8 or float32 (0…255), and labels.npy [N], an
+ * integer type; for the test split test_images.npy and test_labels.npy;
+ *  - a folder a class, each holding .png, .jpg and .jpeg files: class names are the sorted folder
+ * names. With subfolders train and test (or val) these are the splits. Where there is only one set,
+ * both splits are that set, and crn_dataset_has_split(…, CRN_SPLIT_TEST) is false. Symbolic links
+ * inside a folder are followed to regular files only.
+ */
+CRN_API crn_status crn_dataset_open(const char *path, crn_split split, crn_dataset **out,
+                                    crn_error *error);
+CRN_API void crn_dataset_free(crn_dataset *dataset);
+CRN_API bool crn_dataset_has_split(const crn_dataset *dataset, crn_split split);
+CRN_API size_t crn_dataset_size(const crn_dataset *dataset);
+/* Channels of the stored images: 1 or 3 (a folder of pictures is 3). */
+CRN_API int32_t crn_dataset_channels(const crn_dataset *dataset);
+/* Height and width when all images share them, else 0. */
+CRN_API void crn_dataset_image_size(const crn_dataset *dataset, int32_t *height, int32_t *width);
+CRN_API size_t crn_dataset_class_count(const crn_dataset *dataset);
+/* A class's folder name, or its number; Fashion-MNIST's are not in its files. NULL past the end. */
+CRN_API const char *crn_dataset_class_name(const crn_dataset *dataset, size_t index);
+/* Where an image came from, for messages: a path, or "FILE[17]". */
+CRN_API crn_status crn_dataset_item_name(const crn_dataset *dataset, size_t index, char *text,
+                                         size_t size);
+
+/*
+ * Reads images indices[0…count) into images, float [count, S, S, channels] as `preprocessing` says,
+ * and their labels. `augment` 0: as for evaluation; else the seed of the random crop and flip,
+ * which depend on it and on the image's index alone.
+ */
+CRN_API crn_status crn_dataset_read(const crn_dataset *dataset, const size_t *indices, size_t count,
+                                    const crn_preprocessing *preprocessing, uint64_t augment,
+                                    float *images, int32_t *labels, crn_error *error);
+
+/* Decodes and preprocesses one PNG or JPEG file into [S, S, channels]. */
+CRN_API crn_status crn_image_read(const char *path, const crn_preprocessing *preprocessing,
+                                  float *image, crn_error *error);
+
+/* A permutation of 0…count-1 that depends on seed and epoch alone. */
+CRN_API void crn_shuffle(uint64_t seed, uint64_t epoch, size_t *order, size_t count);
+
+/* ---- .npy ---- */
+
+/* Reads float32, float64, any integer type or bool as float32, row-major, little-endian. *data is
+ * the caller's: crn_free. Rank at most CRN_MAX_RANK. */
+CRN_API crn_status crn_npy_read(const char *path, float **data, crn_shape *shape, crn_error *error);
+/* Writes float32 through a temporary file that replaces `path`. */
+CRN_API crn_status crn_npy_write(const char *path, const float *data, const crn_shape *shape,
+                                 crn_error *error);
+
+/* Ends memory that the library returned through a plain pointer. */
+CRN_API void crn_free(void *data);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
