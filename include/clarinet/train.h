@@ -15,6 +15,17 @@
 extern "C" {
 #endif
 
+/*
+ * What crn_train adds to a checkpoint's metadata, so that the network can be built again from it:
+ * the model's name, the number of classes, their names as a JSON array, the preprocessing
+ * (crn_preprocessing_from_json) and the seed. "global_step" is crn_checkpoint_save's own.
+ */
+#define CRN_METADATA_MODEL "clarinet.model"
+#define CRN_METADATA_NUM_CLASSES "clarinet.num_classes"
+#define CRN_METADATA_CLASSES "clarinet.classes"
+#define CRN_METADATA_PREPROCESSING "clarinet.preprocessing"
+#define CRN_METADATA_SEED "clarinet.seed"
+
 /* Where a training is. Rates are over the last second or so. */
 typedef struct crn_progress {
     int64_t step;  /* done, from 1 */
@@ -63,7 +74,14 @@ typedef struct crn_train_options {
 /*
  * Trains options->model on the data set. Returns CRN_INTERRUPTED when the callback asked to stop;
  * the checkpoint is written then too. CRN_NON_FINITE when the loss is NaN or infinite: the last
- * good checkpoint stays. `init_from` with nothing excluded continues with its slots and step count.
+ * good checkpoint stays.
+ *
+ * `init_from` with nothing excluded, of the same model and classes, continues that training: its
+ * optimizer slots and step count, up to the same total of steps, with the batches that it would
+ * have seen. Otherwise only its weights are taken, and training begins at step 1. The context's log
+ * says which.
+ *
+ * A training epoch is as many whole batches as the data set has.
  */
 CRN_API crn_status crn_train(crn_context *context, const crn_dataset *dataset,
                              const crn_train_options *options);

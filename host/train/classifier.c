@@ -1,0 +1,262 @@
+#include "clarinet/train.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "device/device.h"
+#include "train/prefetch.h"
+#include "train/score.h"
+
+struct crn_classifier {
+    crn_context *context;
+    crn_error *error; /* the context's */
+    const crn_model *model;
+    json_t *class_names; /* an array of at least one string */
+    crn_preprocessing preprocessing;
+    crn_graph *graph;
+    crn_node *inputs, *logits, *probabilities;
+};
+
+/* ---- opening ---- */
+
+static crn_status parse_classes(crn_classifier *c, const char *path, const char *text)
+{
+    c->class_names = json_loads(text, 0, NULL);
+    size_t count = json_array_size(c->class_names); /* 0 for what is no array */
+    bool good = count > 0;
+    for (size_t i = 0; i < count && good; i++)
+        good = json_is_string(json_array_get(c->class_names, i));
+    return good ? CRN_OK
+                : crn__fail(c->error, CRN_FORMAT,
+                            "%s: " CRN_METADATA_CLASSES " is no list of names", path);
+}
+
+static crn_status describe(crn_classifier *c, const crn_checkpoint *file, const char *path)
+{
+    const char *model = crn_checkpoint_metadata(file, CRN_METADATA_MODEL);
+    const char *classes = crn_checkpoint_metadata(file, CRN_METADATA_CLASSES);
+    const char *count = crn_checkpoint_metadata(file, CRN_METADATA_NUM_CLASSES);
+    const char *preprocessing = crn_checkpoint_metadata(file, CRN_METADATA_PREPROCESSING);
+    if (model == NULL || classes == NULL || count == NULL || preprocessing == NULL)
+        return crn__fail(c->error, CRN_FORMAT,
+                         "%s: its metadata does not say what network it is of: not a checkpoint "
+                         "of clarinet train",
+                         path);
+    c->model = crn_model_find(model);
+    if (c->model == NULL)
+        return crn__fail(c->error, CRN_FORMAT, "%s: no model is called '%.64s'", path, model);
+    CRN__TRY(parse_classes(c, path, classes));
+    char expected[24];
+    snprintf(expected, sizeof expected, "%zu", json_array_size(c->class_names));
+    if (strcmp(count, expected) != 0)
+        return crn__fail(c->error, CRN_FORMAT, "%s: %.24s classes with %s names", path, count,
+                         expected);
+    crn_error error;
+    if (crn_preprocessing_from_json(preprocessing, &c->preprocessing, &error) != CRN_OK)
+        return crn__fail(c->error, CRN_FORMAT, "%s: %s", path, error.text);
+    return CRN_OK;
+}
+
+static crn_status build(crn_classifier *c, const char *path)
+{
+    const crn_preprocessing *how = &c->preprocessing;
+    CRN__TRY(crn_graph_create(c->context, &c->graph));
+    crn_resnet_options options = CRN_RESNET_OPTIONS_INIT;
+    options.is_training = false;
+    c->inputs =
+        crn_placeholder(c->graph, "inputs", CRN_F32,
+                        CRN_SHAPE(CRN_ANY, how->image_size, how->image_size, how->channels));
+    c->logits =
+        c->model->build(c->graph, c->inputs, (int64_t)json_array_size(c->class_names), &options);
+    c->probabilities = crn_softmax(c->graph, c->logits);
+    if (crn_graph_status(c->graph) != CRN_OK)
+        return crn__fail(c->error, crn_graph_status(c->graph), "%s",
+                         crn_graph_error(c->graph)->text);
+    return crn_checkpoint_restore(c->graph, path, NULL);
+}
+
+crn_status crn_classifier_open(crn_context *context, const char *checkpoint, crn_classifier **out)
+{
+    crn_error *error = crn__context_fail(context);
+    crn_classifier *c = crn__alloc(1, sizeof *c);
+    if (c == NULL)
+        return crn__fail_memory(error);
+    c->context = context;
+    c->error = error;
+    crn_checkpoint *file;
+    crn_status status = crn_checkpoint_open(checkpoint, &file, error);
+    if (status == CRN_OK) {
+        status = describe(c, file, checkpoint);
+        crn_checkpoint_free(file);
+    }
+    if (status == CRN_OK)
+        status = build(c, checkpoint);
+    if (status != CRN_OK) {
+        crn_classifier_free(c);
+        return status;
+    }
+    *out = c;
+    return CRN_OK;
+}
+
+void crn_classifier_free(crn_classifier *classifier)
+{
+    if (classifier == NULL)
+        return;
+    crn_graph_free(classifier->graph);
+    json_decref(classifier->class_names);
+    free(classifier);
+}
+
+const char *crn_classifier_model(const crn_classifier *classifier)
+{
+    return classifier->model->name;
+}
+
+size_t crn_classifier_class_count(const crn_classifier *classifier)
+{
+    return json_array_size(classifier->class_names);
+}
+
+const char *crn_classifier_class_name(const crn_classifier *classifier, size_t index)
+{
+    return json_string_value(json_array_get(classifier->class_names, index));
+}
+
+const crn_preprocessing *crn_classifier_preprocessing(const crn_classifier *classifier)
+{
+    return &classifier->preprocessing;
+}
+
+crn_graph *crn_classifier_graph(crn_classifier *classifier)
+{
+    return classifier->graph;
+}
+
+crn_node *crn_classifier_inputs(crn_classifier *classifier)
+{
+    return classifier->inputs;
+}
+
+crn_node *crn_classifier_logits(crn_classifier *classifier)
+{
+    return classifier->logits;
+}
+
+/* ---- running ---- */
+
+/* One number a class and image of `node` for images [count,S,S,C]. */
+static crn_status run(crn_classifier *c, crn_node *node, const float *images, size_t count,
+                      float *values)
+{
+    int64_t side = c->preprocessing.image_size;
+    const crn_feed feed = {c->inputs, images,
+                           CRN_SHAPE((int64_t)count, side, side, c->preprocessing.channels)};
+    crn_fetch fetch = {.node = node,
+                       .data = values,
+                       .size = count * crn_classifier_class_count(c) * sizeof *values};
+    return crn_run(c->graph, NULL, &feed, 1, &fetch, 1);
+}
+
+crn_status crn_classifier_run(crn_classifier *classifier, const float *images, size_t count,
+                              float *probabilities)
+{
+    return count == 0 ? CRN_OK
+                      : run(classifier, classifier->probabilities, images, count, probabilities);
+}
+
+/* ---- evaluation ---- */
+
+/*
+ * mapped[i]: the classifier's number for the data set's class i. A test set may lack a class, or
+ * its folders may be numbered otherwise; only names say what is meant.
+ */
+static crn_status map_classes(const crn_classifier *c, const crn_dataset *dataset, size_t *mapped)
+{
+    size_t known = crn_classifier_class_count(c);
+    for (size_t i = 0; i < crn_dataset_class_count(dataset); i++) {
+        const char *name = crn_dataset_class_name(dataset, i);
+        size_t k = 0;
+        while (k < known && strcmp(crn_classifier_class_name(c, k), name) != 0)
+            k++;
+        if (k == known)
+            return crn__fail(c->error, CRN_INVALID,
+                             "class '%s' of the data set is none of the checkpoint's %zu classes",
+                             name, known);
+        mapped[i] = k;
+    }
+    return CRN_OK;
+}
+
+/* Sums over images; divided at the end. */
+static crn_status score(const crn_classifier *c, const crn__batch *batch, const float *logits,
+                        const size_t *mapped, crn_evaluation *sums)
+{
+    size_t classes = crn_classifier_class_count(c);
+    for (size_t i = 0; i < batch->count; i++) {
+        size_t label = mapped[batch->labels[i]];
+        size_t rank = crn__rank(logits + i * classes, classes, label);
+        sums->top1 += rank < 1;
+        sums->top5 += rank < 5;
+        sums->loss += crn__cross_entropy(logits + i * classes, classes, label);
+    }
+    sums->images += batch->count;
+    return isfinite(sums->loss) ? CRN_OK
+                                : crn__fail(c->error, CRN_NON_FINITE,
+                                            "the network's answer is not finite for one of the "
+                                            "first %zu images",
+                                            sums->images);
+}
+
+static crn_status evaluate(crn_classifier *c, crn__prefetch *prefetch, size_t total,
+                           const size_t *mapped, float *logits, crn_evaluate_fn progress,
+                           void *progress_data, crn_evaluation *sums)
+{
+    while (sums->images < total) {
+        const crn__batch *batch;
+        CRN__TRY(crn__prefetch_next(prefetch, &batch, c->error));
+        CRN__TRY(run(c, c->logits, batch->images, batch->count, logits));
+        CRN__TRY(score(c, batch, logits, mapped, sums));
+        if (progress != NULL && !progress(progress_data, sums->images, total))
+            return crn__fail(c->error, CRN_INTERRUPTED, "evaluation was stopped after %zu images",
+                             sums->images);
+    }
+    return CRN_OK;
+}
+
+crn_status crn_classifier_evaluate(crn_classifier *classifier, const crn_dataset *dataset,
+                                   size_t batch_size, crn_evaluate_fn progress, void *progress_data,
+                                   crn_evaluation *evaluation)
+{
+    crn_classifier *c = classifier;
+    size_t total = crn_dataset_size(dataset);
+    if (batch_size < 1 || total < 1)
+        return crn__fail(c->error, CRN_INVALID, "%zu images in batches of %zu", total, batch_size);
+    const crn__batches batches = {.dataset = dataset,
+                                  .preprocessing = &c->preprocessing,
+                                  .batch_size = batch_size < total ? batch_size : total};
+    crn__prefetch *prefetch = NULL;
+    crn_evaluation sums = {0};
+    size_t *mapped = crn__alloc(crn_dataset_class_count(dataset), sizeof *mapped);
+    float *logits = crn__alloc(batches.batch_size, crn_classifier_class_count(c) * sizeof *logits);
+    crn_status status = mapped == NULL || logits == NULL ? crn__fail_memory(c->error)
+                                                         : map_classes(c, dataset, mapped);
+    if (status == CRN_OK)
+        status = crn__prefetch_create(&batches, 0, crn__batches_per_epoch(&batches), &prefetch,
+                                      c->error);
+    if (status == CRN_OK)
+        status = evaluate(c, prefetch, total, mapped, logits, progress, progress_data, &sums);
+    if (status == CRN_OK) {
+        double n = (double)total;
+        *evaluation = (crn_evaluation){total, sums.top1 / n, sums.top5 / n, sums.loss / n};
+    }
+    crn__prefetch_free(prefetch);
+    free(logits);
+    free(mapped);
+    return status;
+}
