@@ -137,7 +137,6 @@ crn_status crn__buffer_read(const crn__buffer *buffer, size_t offset, void *data
                                       NULL, NULL);
     if (code != CL_SUCCESS)
         return crn__cl_fail(context, code, "clEnqueueReadBuffer(%zu bytes)", size);
-    crn__programs_save(context);
     return CRN_OK;
 }
 

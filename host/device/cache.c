@@ -217,32 +217,26 @@ bool crn__cache_load(crn__cache *cache, const crn__cache_key *key, crn__cache_en
     return found;
 }
 
-static bool insert_entries(crn__cache *cache, const crn__cache_key *keys,
-                           const crn__cache_entry *entries, size_t count)
+static bool insert_entry(crn__cache *cache, const crn__cache_key *key,
+                         const crn__cache_entry *entry)
 {
-    /* Takes the lock before anything is written, so that being busy is met here, by waiting. */
-    bool ok = sqlite3_exec(cache->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK;
-    for (size_t i = 0; ok && i < count; i++) {
-        sqlite3_stmt *insert = cache->insert;
-        sqlite3_bind_blob(insert, 1, keys[i].bytes, sizeof keys[i].bytes, SQLITE_STATIC);
-        sqlite3_bind_int64(insert, 2, entries[i].kernels);
-        sqlite3_bind_int64(insert, 3, checksum(&keys[i], entries[i].binary, entries[i].size));
-        ok = sqlite3_bind_blob64(insert, 4, entries[i].binary, entries[i].size, SQLITE_STATIC) ==
-                 SQLITE_OK &&
-             sqlite3_step(insert) == SQLITE_DONE;
-        ok = sqlite3_reset(insert) == SQLITE_OK && ok;
-        sqlite3_clear_bindings(insert);
-    }
-    return ok && sqlite3_exec(cache->db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
+    sqlite3_stmt *insert = cache->insert;
+    sqlite3_bind_blob(insert, 1, key->bytes, sizeof key->bytes, SQLITE_STATIC);
+    sqlite3_bind_int64(insert, 2, entry->kernels);
+    sqlite3_bind_int64(insert, 3, checksum(key, entry->binary, entry->size));
+    bool ok =
+        sqlite3_bind_blob64(insert, 4, entry->binary, entry->size, SQLITE_STATIC) == SQLITE_OK &&
+        sqlite3_step(insert) == SQLITE_DONE;
+    ok = sqlite3_reset(insert) == SQLITE_OK && ok;
+    sqlite3_clear_bindings(insert);
+    return ok;
 }
 
-void crn__cache_store(crn__cache *cache, const crn__cache_key *keys,
-                      const crn__cache_entry *entries, size_t count)
+void crn__cache_store(crn__cache *cache, const crn__cache_key *key, const crn__cache_entry *entry)
 {
-    if (cache == NULL || cache->db == NULL || insert_entries(cache, keys, entries, count))
+    if (cache == NULL || cache->db == NULL || insert_entry(cache, key, entry))
         return;
-    if (recover(cache, "writing") && insert_entries(cache, keys, entries, count))
-        return;
-    if (cache->db != NULL && !sqlite3_get_autocommit(cache->db))
-        sqlite3_exec(cache->db, "ROLLBACK", NULL, NULL, NULL);
+    if (recover(cache, "writing") && !insert_entry(cache, key, entry))
+        crn__log(cache->context, CRN_LOG_DEBUG, "kernel cache %s: writing: %s", cache->path,
+                 sqlite3_errmsg(cache->db));
 }

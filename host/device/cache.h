@@ -40,8 +40,7 @@ void crn__cache_close(crn__cache *cache);
 
 /* false when there is no sound entry. `cache` may be NULL. */
 bool crn__cache_load(crn__cache *cache, const crn__cache_key *key, crn__cache_entry *entry);
-/* Stores, or replaces, `count` entries at once. */
-void crn__cache_store(crn__cache *cache, const crn__cache_key *keys,
-                      const crn__cache_entry *entries, size_t count);
+/* Stores an entry, or replaces it. */
+void crn__cache_store(crn__cache *cache, const crn__cache_key *key, const crn__cache_entry *entry);
 
 #endif

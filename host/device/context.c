@@ -89,8 +89,8 @@ void crn_context_free(crn_context *context)
 {
     if (context == NULL)
         return;
-    if (context->queue != NULL)
-        crn__finish(context);
+    if (context->queue != NULL && crn__finish(context) == CRN_OK)
+        crn__programs_save(context);
     crn__programs_free(context);
     crn__cache_close(context->cache);
     if (context->queue != NULL)

@@ -57,7 +57,9 @@ crn_status crn__launch(crn_context *context, crn__kernel *kernel, const crn__ran
                                   range->local, 0, NULL, NULL);
     if (code != CL_SUCCESS)
         return crn__cl_fail(context, code, "clEnqueueNDRangeKernel(%s)", kernel->name);
-    crn__kernel_launched(context, kernel);
+    if (!kernel->launched)
+        kernel->program->launched++;
+    kernel->launched = true;
     return CRN_OK;
 }
 
@@ -70,8 +72,5 @@ crn_status crn__flush(crn_context *context)
 crn_status crn__finish(crn_context *context)
 {
     cl_int code = clFinish(context->queue);
-    if (code != CL_SUCCESS)
-        return crn__cl_fail(context, code, "clFinish");
-    crn__programs_save(context);
-    return CRN_OK;
+    return code == CL_SUCCESS ? CRN_OK : crn__cl_fail(context, code, "clFinish");
 }

@@ -61,7 +61,6 @@ struct crn_context {
     crn__program **programs;
     size_t n_programs, programs_capacity;
     size_t compiled, loaded; /* programs from source, from the cache */
-    bool unsaved;            /* a program has news for the cache */
 };
 
 /* ---- programs ---- */
@@ -87,9 +86,12 @@ struct crn__kernel {
 /* crn__kernel_get for a source that need not be embedded; `file` is what messages call it. */
 crn_status crn__kernel_get_source(crn_context *context, const char *file, const char *text,
                                   const char *name, const char *options, crn__kernel **out);
-/* To be called after a kernel's launch. */
-void crn__kernel_launched(crn_context *context, crn__kernel *kernel);
-/* Gives the cache the binaries whose kernels have run by now. */
+/*
+ * Gives the cache the binaries that have news for it; the queue is finished. Done at the very end:
+ * PoCL's binaries hold only what has run by now, and making them compiles every kernel of the
+ * program once more, for any group size (measured: 8 programs run 2.0 s after a cold start and take
+ * 2.1 s to save; from the cache they run after 0.03 s, from PoCL's own cache after 0.15 s).
+ */
 void crn__programs_save(crn_context *context);
 void crn__programs_free(crn_context *context);
 

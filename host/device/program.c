@@ -76,7 +76,7 @@ static bool load(crn_context *context, crn__program *program)
     free(entry.binary);
     if (program->cl != NULL)
         code = clBuildProgram(program->cl, 1, &context->device, program->options, NULL, NULL);
-    if (code != CL_SUCCESS) {
+    if (program->cl == NULL || code != CL_SUCCESS) {
         crn__log(context, CRN_LOG_DEBUG, "cached binary of %s (%s) was refused: %s (%d)",
                  program->file, program->options, crn__cl_name(code), code);
         if (program->cl != NULL)
@@ -223,16 +223,6 @@ const char *crn__kernel_name(const crn__kernel *kernel)
 
 /* ---- giving the cache what was compiled ---- */
 
-void crn__kernel_launched(crn_context *context, crn__kernel *kernel)
-{
-    if (kernel->launched)
-        return;
-    kernel->launched = true;
-    kernel->program->launched++;
-    if (kernel->program->launched > kernel->program->saved)
-        context->unsaved = true;
-}
-
 static bool get_binary(const crn__program *program, crn__cache_entry *entry)
 {
     size_t size = 0;
@@ -252,25 +242,13 @@ static bool get_binary(const crn__program *program, crn__cache_entry *entry)
 
 void crn__programs_save(crn_context *context)
 {
-    if (!context->unsaved)
-        return;
-    context->unsaved = false;
-    if (context->cache == NULL)
-        return;
-    crn__cache_key *keys = crn__alloc(context->n_programs, sizeof *keys);
-    crn__cache_entry *entries = crn__alloc(context->n_programs, sizeof *entries);
-    size_t count = 0;
-    for (size_t i = 0; keys != NULL && entries != NULL && i < context->n_programs; i++) {
+    for (size_t i = 0; context->cache != NULL && i < context->n_programs; i++) {
         crn__program *program = context->programs[i];
-        if (program->launched <= program->saved || !get_binary(program, &entries[count]))
+        crn__cache_entry entry;
+        if (program->launched <= program->saved || !get_binary(program, &entry))
             continue;
+        crn__cache_store(context->cache, &program->key, &entry);
         program->saved = program->launched;
-        keys[count++] = program->key;
+        free(entry.binary);
     }
-    if (count > 0)
-        crn__cache_store(context->cache, keys, entries, count);
-    for (size_t i = 0; i < count; i++)
-        free(entries[i].binary);
-    free(entries);
-    free(keys);
 }
