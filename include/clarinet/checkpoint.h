@@ -24,7 +24,7 @@ typedef struct crn_checkpoint_entry {
     uint64_t bytes;
 } crn_checkpoint_entry;
 
-/* Maps a file and checks all of its header. CRN_FORMAT names what is wrong and where. */
+/* Opens a file and checks all of its header. CRN_FORMAT names what is wrong and where. */
 CRN_API crn_status crn_checkpoint_open(const char *path, crn_checkpoint **out, crn_error *error);
 CRN_API void crn_checkpoint_free(crn_checkpoint *checkpoint);
 /* Entries are sorted by name. */
