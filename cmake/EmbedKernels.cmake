@@ -1,17 +1,15 @@
-# Writes ${OUT}, a C file that defines crn__sources (host/device/sources.h): every .cl and .clh under
-# ${ROOT}, as bytes, so that no character of a kernel needs escaping.
-
-file(GLOB_RECURSE files RELATIVE ${ROOT} ${ROOT}/*.cl ${ROOT}/*.clh)
-list(SORT files)
+# Writes ${OUT}, a C file that defines crn__sources (host/device/sources.h): ${FILES}, each named by its
+# path from ${ROOT}, as bytes, so that no character of a kernel needs escaping.
 
 set(arrays "")
 set(entries "")
 set(index 0)
-foreach(file IN LISTS files)
-  file(READ ${ROOT}/${file} hex HEX)
-  file(SIZE ${ROOT}/${file} length)
+foreach(path IN LISTS FILES)
+  cmake_path(RELATIVE_PATH path BASE_DIRECTORY ${ROOT} OUTPUT_VARIABLE file)
+  file(READ ${path} hex HEX)
+  file(SIZE ${path} length)
   string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
-  string(REGEX REPLACE "(0a,)" "\\1\n" bytes "${bytes}") # a line of kernel, a line of C
+  string(REPLACE "0x0a," "0x0a,\n" bytes "${bytes}") # a line of kernel, a line of C
   string(APPEND arrays "static const unsigned char source_${index}[] = {\n${bytes}0};\n\n")
   string(APPEND entries "    {\"${file}\", (const char *)source_${index}, ${length}},\n")
   math(EXPR index "${index} + 1")
