@@ -166,8 +166,15 @@ static crn_status run(crn_classifier *c, crn_node *node, const float *images, si
 crn_status crn_classifier_run(crn_classifier *classifier, const float *images, size_t count,
                               float *probabilities)
 {
-    return count == 0 ? CRN_OK
-                      : run(classifier, classifier->probabilities, images, count, probabilities);
+    if (count == 0)
+        return CRN_OK;
+    CRN__TRY(run(classifier, classifier->probabilities, images, count, probabilities));
+    size_t classes = crn_classifier_class_count(classifier);
+    for (size_t i = 0; i < count * classes; i++)
+        if (!isfinite(probabilities[i]))
+            return crn__fail(classifier->error, CRN_NON_FINITE,
+                             "the network's answer for image %zu is not finite", i / classes);
+    return CRN_OK;
 }
 
 /* ---- evaluation ---- */

@@ -102,7 +102,8 @@ CRN_API crn_graph *crn_classifier_graph(crn_classifier *classifier);
 CRN_API crn_node *crn_classifier_inputs(crn_classifier *classifier);
 CRN_API crn_node *crn_classifier_logits(crn_classifier *classifier);
 
-/* images [count,S,S,C], preprocessed; probabilities [count, classes]. */
+/* images [count,S,S,C], preprocessed; probabilities [count, classes]. CRN_NON_FINITE when one of
+ * them is not a number. */
 CRN_API crn_status crn_classifier_run(crn_classifier *classifier, const float *images, size_t count,
                                       float *probabilities);
 
