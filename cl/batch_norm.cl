@@ -1,0 +1,177 @@
+/*
+ * Batch normalisation over the rows of x [rows][vectors], where a row is a pixel's channels.
+ *
+ * Variance comes from deviations (each chunk's from its own first row, the chunks' merged as Chan, Golub
+ * and LeVeque do, 1979), never from E[x^2] - E[x]^2.
+ */
+
+/*
+ * Per chunk of rows and channel: partial[chunk][0] = mean, partial[chunk][1] = sum of squared deviations.
+ * partial [chunks][2][vectors]
+ */
+KERNEL void statistics(const __global vec *x, __global vec *partial, long rows, int vectors)
+{
+    ROW_RANGE(rows);
+    __global vec *sum = partial + get_global_id(1) * 2 * vectors, *square = sum + vectors;
+    const __global vec *first = x + row_begin * vectors;
+    FOR_EACH_CHANNEL(c, vectors)
+    {
+        sum[c] = (vec)(0.0f);
+        square[c] = (vec)(0.0f);
+    }
+    for (long row = row_begin; row < row_end; row += 8) {
+        const long end = min(row + 8, row_end);
+        FOR_EACH_CHANNEL(c, vectors)
+        {
+            const vec shift = first[c];
+            vec s = sum[c], q = square[c];
+            for (long r = row; r < end; r++) {
+                const vec d = x[r * vectors + c] - shift;
+                s += d;
+                q = fma(d, d, q);
+            }
+            sum[c] = s;
+            square[c] = q;
+        }
+    }
+    const float count = (float)(row_end - row_begin);
+    FOR_EACH_CHANNEL(c, vectors)
+    {
+        const vec s = sum[c];
+        sum[c] = first[c] + s / count;
+        square[c] = fmax(square[c] - s * s / count, (vec)(0.0f));
+    }
+}
+
+/*
+ * Merges the chunks in their order: mean [vectors], inverse = 1 / sqrt(population variance + epsilon).
+ * With `moves`: moving = decay * moving + (1 - decay) * batch, the variance Bessel-corrected.
+ */
+KERNEL void finalise(const __global vec *partial, __global vec *mean, __global vec *inverse,
+                     __global vec *moving_mean, __global vec *moving_variance, long rows, int vectors,
+                     int chunks, float epsilon, float decay, int moves)
+{
+    FOR_EACH(c, (long)vectors)
+    {
+        vec m = partial[c], m2 = partial[vectors + c];
+        for (int k = 1; k < chunks; k++) {
+            const long before = rows * k / chunks, after = rows * (k + 1) / chunks;
+            const __global vec *p = partial + (long)k * 2 * vectors + c;
+            const vec delta = p[0] - m;
+            const float share = (float)(after - before) / (float)after;
+            m += delta * share;
+            m2 += p[vectors] + delta * delta * (share * (float)before);
+        }
+        mean[c] = m;
+        inverse[c] = 1.0f / sqrt(m2 / (float)rows + epsilon);
+        if (moves) {
+            const vec variance = m2 / (float)max(rows - 1, 1L);
+            moving_mean[c] = decay * moving_mean[c] + (1.0f - decay) * m;
+            moving_variance[c] = decay * moving_variance[c] + (1.0f - decay) * variance;
+        }
+    }
+}
+
+/* inverse = 1 / sqrt(variance + epsilon): of the moving variance, when not training */
+KERNEL void invert(const __global vec *variance, __global vec *inverse, long n, float epsilon)
+{
+    FOR_EACH(c, n)
+    inverse[c] = 1.0f / sqrt(variance[c] + epsilon);
+}
+
+/* gamma and beta may be missing */
+#define SCALE(c) (gamma ? gamma[c] * inverse[c] : inverse[c])
+#define SHIFT(c) (beta ? beta[c] : (vec)(0.0f))
+
+/* y = activation((x - mean) * gamma * inverse + beta) */
+KERNEL void forward(const __global vec *x, const __global vec *mean, const __global vec *inverse,
+                    const __global vec *gamma, const __global vec *beta, __global vec *y, long rows,
+                    int vectors, int activation)
+{
+    ROW_RANGE(rows);
+    for (long row = row_begin; row < row_end; row++)
+        FOR_EACH_CHANNEL(c, vectors)
+        {
+            const long i = row * vectors + c;
+            y[i] = activate(fma(x[i] - mean[c], SCALE(c), SHIFT(c)), activation);
+        }
+}
+
+/*
+ * With g = dy where the activation passes, and n = (x - mean) * inverse: per chunk
+ * partial[chunk][0] = sum of g, partial[chunk][1] = sum of g * n. partial [chunks][2][vectors]
+ */
+KERNEL void backward_sums(const __global vec *x, const __global vec *dy, const __global vec *mean,
+                          const __global vec *inverse, const __global vec *gamma,
+                          const __global vec *beta, __global vec *partial, long rows, int vectors,
+                          int activation)
+{
+    ROW_RANGE(rows);
+    __global vec *sum = partial + get_global_id(1) * 2 * vectors, *product = sum + vectors;
+    FOR_EACH_CHANNEL(c, vectors)
+    {
+        sum[c] = (vec)(0.0f);
+        product[c] = (vec)(0.0f);
+    }
+    for (long row = row_begin; row < row_end; row += 8) {
+        const long end = min(row + 8, row_end);
+        FOR_EACH_CHANNEL(c, vectors)
+        {
+            const vec m = mean[c], scale = SCALE(c), shift = SHIFT(c);
+            vec s = sum[c], p = product[c];
+            for (long r = row; r < end; r++) {
+                const long i = r * vectors + c;
+                const vec d = x[i] - m;
+                const vec g = activation_gradient(fma(d, scale, shift), dy[i], activation);
+                s += g;
+                p = fma(g, d, p);
+            }
+            sum[c] = s;
+            product[c] = p;
+        }
+    }
+    FOR_EACH_CHANNEL(c, vectors)
+    product[c] *= inverse[c];
+}
+
+/*
+ * Adds the chunks: dbeta (+)= sum of g, dgamma (+)= sum of g * n, where wanted, and
+ * means[0] = mean of g, means[1] = mean of g * n, or 0 for fixed statistics. means [2][vectors]
+ */
+KERNEL void backward_finalise(const __global vec *partial, __global vec *dgamma, __global vec *dbeta,
+                              __global vec *means, long rows, int vectors, int chunks, int is_training,
+                              int accumulate_gamma, int accumulate_beta)
+{
+    FOR_EACH(c, (long)vectors)
+    {
+        vec s = partial[c], p = partial[vectors + c];
+        for (int k = 1; k < chunks; k++) {
+            s += partial[(long)k * 2 * vectors + c];
+            p += partial[(long)k * 2 * vectors + vectors + c];
+        }
+        if (dbeta)
+            dbeta[c] = accumulate_beta ? dbeta[c] + s : s;
+        if (dgamma)
+            dgamma[c] = accumulate_gamma ? dgamma[c] + p : p;
+        means[c] = is_training ? s / (float)rows : (vec)(0.0f);
+        means[vectors + c] = is_training ? p / (float)rows : (vec)(0.0f);
+    }
+}
+
+/* dx (+)= gamma * inverse * (g - mean of g - n * mean of g * n); dx may be dy */
+KERNEL void backward(const __global vec *x, const __global vec *dy, const __global vec *mean,
+                     const __global vec *inverse, const __global vec *gamma, const __global vec *beta,
+                     const __global vec *means, __global vec *dx, long rows, int vectors,
+                     int activation, int accumulate)
+{
+    ROW_RANGE(rows);
+    for (long row = row_begin; row < row_end; row++)
+        FOR_EACH_CHANNEL(c, vectors)
+        {
+            const long i = row * vectors + c;
+            const vec d = x[i] - mean[c], scale = SCALE(c);
+            const vec g = activation_gradient(fma(d, scale, SHIFT(c)), dy[i], activation);
+            const vec t = scale * (g - means[c] - d * inverse[c] * means[vectors + c]);
+            dx[i] = accumulate ? dx[i] + t : t;
+        }
+}

@@ -1,0 +1,151 @@
+/*
+ * Direct convolution on NHWC images, for devices whose work-items are threads with vector registers (CPUs).
+ *
+ * A work-item owns a tile of TILE destination points by BLOCK vectors of channels in registers and walks
+ * through taps and source channels; nothing is shared, no barrier. Weights come packed, so that the walk
+ * reads them in order: w [channel blocks][taps][source channels][BLOCK vectors], zeros past the last channel
+ * (conv_pack.cl). Points outside the source read a line of zeros, so that edges cost no branch in the walk.
+ *
+ * The same kernel is both directions. Forward: destination = output, source = input, and output row o reads
+ * input row o * stride + tap * rate - pad. GATHER, the input gradient: destination = input, source = output;
+ * input row i reads output row (i + pad - tap * rate) / stride where that divides. Rows of equal i % stride
+ * (a phase) share their taps, so a tile's points are of one phase.
+ *
+ * VW is the device's width, BLOCK 1 or 2, TILE * BLOCK accumulators must fit its registers. `fma` keeps
+ * LLVM on whole registers (float16 in operators alone is split in two on some targets).
+ */
+#ifndef TILE
+#define TILE 14
+#endif
+#ifndef BLOCK
+#define BLOCK 2
+#endif
+#define UNROLL _Pragma("unroll")
+
+/* acc[i][b] += point[i][k] * w[k][b], for four k at a time */
+#define STEP(k)                                                                                    \
+    {                                                                                              \
+        vec weight[BLOCK];                                                                         \
+        UNROLL for (int b = 0; b < BLOCK; b++) weight[b] = tap_w[(k)*BLOCK + b];                   \
+        UNROLL for (int i = 0; i < TILE; i++)                                                      \
+        {                                                                                          \
+            const vec value = (vec)(point[i][k]);                                                  \
+            UNROLL for (int b = 0; b < BLOCK; b++) acc[i][b] = fma(value, weight[b], acc[i][b]);   \
+        }                                                                                          \
+    }
+
+/*
+ * Dimension 0: blocks of channels; 1: groups of `tiles` tiles; 2: phases.
+ * x [images][sh][sw][sc], y [images][dh][dw][dc], bias [dc] or missing, zeros [>= sc].
+ */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+conv(const __global float *restrict x, const __global vec *restrict w,
+     const __global float *restrict bias, __global float *restrict y,
+     const __global float *restrict zeros, int images, int sh, int sw, int sc, int dh, int dw, int dc,
+     int kh, int kw, int stride_h, int stride_w, int rate_h, int rate_w, int pad_top, int pad_left,
+     int tiles, int activation, int accumulate)
+{
+    const int block = (int)get_global_id(0);
+#ifdef GATHER
+    const int phase_h = (int)get_global_id(2) / stride_w, phase_w = (int)get_global_id(2) % stride_w;
+    const int rows = (dh - phase_h + stride_h - 1) / stride_h;
+    const int cols = (dw - phase_w + stride_w - 1) / stride_w;
+#else
+    const int rows = dh, cols = dw;
+#endif
+    const long points = (long)images * rows * cols;
+    const __global vec *block_w = w + (long)block * kh * kw * sc * BLOCK;
+
+    for (int t = 0; t < tiles; t++) {
+        const long first = ((long)get_global_id(1) * tiles + t) * TILE;
+        if (first >= points)
+            return;
+
+        /* Where each point's window starts in the source; points past the end start far outside. */
+        int start_h[TILE], start_w[TILE];
+        long image[TILE];
+        for (int i = 0; i < TILE; i++) {
+            const long p = first + i;
+            const int r = (int)(p / cols % rows), c = (int)(p % cols);
+            image[i] = p / cols / rows * sh;
+#ifdef GATHER
+            start_h[i] = p < points ? r : INT_MIN / 2;
+            start_w[i] = c;
+#else
+            start_h[i] = p < points ? r * stride_h - pad_top : INT_MIN / 2;
+            start_w[i] = c * stride_w - pad_left;
+#endif
+        }
+
+        vec acc[TILE][BLOCK];
+        UNROLL for (int i = 0; i < TILE; i++)
+        {
+            UNROLL for (int b = 0; b < BLOCK; b++) acc[i][b] = (vec)(0.0f);
+        }
+        for (int tap = 0; tap < kh * kw; tap++) {
+#ifdef GATHER
+            const int from_h = phase_h + pad_top - tap / kw * rate_h;
+            const int from_w = phase_w + pad_left - tap % kw * rate_w;
+            if (from_h % stride_h != 0 || from_w % stride_w != 0)
+                continue;
+            const int shift_h = from_h / stride_h, shift_w = from_w / stride_w;
+#else
+            const int shift_h = tap / kw * rate_h, shift_w = tap % kw * rate_w;
+#endif
+            const __global float *point[TILE];
+            int some = 0;
+            UNROLL for (int i = 0; i < TILE; i++)
+            {
+                const int h = start_h[i] + shift_h, v = start_w[i] + shift_w;
+                const int inside = h >= 0 && h < sh && v >= 0 && v < sw;
+                point[i] = inside ? x + ((image[i] + h) * sw + v) * sc : zeros;
+                some |= inside;
+            }
+            if (!some)
+                continue;
+            const __global vec *tap_w = block_w + (long)tap * sc * BLOCK;
+            int k = 0;
+            for (; k + 4 <= sc; k += 4) {
+                STEP(k)
+                STEP(k + 1)
+                STEP(k + 2)
+                STEP(k + 3)
+            }
+            for (; k < sc; k++)
+                STEP(k)
+        }
+
+        UNROLL for (int i = 0; i < TILE; i++)
+        {
+            const long p = first + i;
+            if (p < points) {
+#ifdef GATHER
+                const long r = (p / cols % rows) * stride_h + phase_h, c = p % cols * stride_w + phase_w;
+                __global float *out = y + ((p / cols / rows * dh + r) * dw + c) * dc;
+#else
+                __global float *out = y + p * dc;
+#endif
+                UNROLL for (int b = 0; b < BLOCK; b++)
+                {
+                    const int channel = (block * BLOCK + b) * VW;
+                    if (channel < dc) {
+                        vec v = acc[i][b];
+                        if (bias)
+                            v += *(const __global vec *)(bias + channel);
+                        v = activate(v, activation);
+                        if (dc % VW == 0) {
+                            __global vec *to = (__global vec *)(out + channel);
+                            *to = accumulate ? *to + v : v;
+                        } else {
+                            float lane[VW];
+                            *(vec *)lane = v;
+                            for (int l = 0; l < VW && channel + l < dc; l++)
+                                out[channel + l] =
+                                    accumulate ? out[channel + l] + lane[l] : lane[l];
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

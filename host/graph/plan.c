@@ -1,0 +1,350 @@
+/*
+ * Plans: a request (what to fetch, what to train, at which batch size) written out as a schedule of
+ * launches.
+ */
+#include "graph/graph.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+
+struct crn__plan {
+    crn_train_op *train;
+    crn_node **wanted; /* the request's fetches */
+    size_t n_fetches;
+    int64_t batch;
+
+    crn__schedule *schedule;
+    crn__tensor **fetches;
+    crn__list inputs;  /* placeholders it needs… */
+    crn__list feeds;   /* …and their tensors */
+    crn__list written; /* persistent tensors that a run changes */
+};
+
+/* What is known of each node while the schedule is written. */
+typedef struct writer {
+    crn_graph *graph;
+    crn__plan *plan;
+    crn__analysis analysis;
+    crn__schedule *schedule;
+    crn__tensor **values; /* by node index */
+    crn__gradient *gradients;
+    crn__call **calls;
+    size_t n;
+} writer;
+
+static crn_status no_memory(writer *w)
+{
+    return crn__schedule_fail(w->schedule, CRN_NO_MEMORY, crn_status_text(CRN_NO_MEMORY));
+}
+
+static void add(writer *w, crn__list *list, void *item)
+{
+    if (!crn__list_add(list, item))
+        no_memory(w);
+}
+
+static crn_node *node_at(const writer *w, size_t i)
+{
+    return w->graph->nodes.items[i];
+}
+
+static crn__tensor *new_tensor(writer *w, const crn_node *node)
+{
+    crn_shape shape = crn__shape_at(&node->shape, w->plan->batch);
+    return crn__schedule_tensor(w->schedule, node->dtype, &shape);
+}
+
+/* ---- forward ---- */
+
+static crn__call *create_call(writer *w, const crn_node *node)
+{
+    crn__call *call = crn__alloc(1, sizeof *call);
+    if (call != NULL) {
+        call->inputs = crn__alloc(node->n_inputs, sizeof *call->inputs);
+        call->d_inputs = crn__alloc(node->n_inputs, sizeof *call->d_inputs);
+    }
+    if (call == NULL || call->inputs == NULL || call->d_inputs == NULL) {
+        if (call != NULL) {
+            free(call->inputs);
+            free(call->d_inputs);
+        }
+        free(call);
+        no_memory(w);
+        return NULL;
+    }
+    w->calls[node->index] = call;
+    call->attrs = node->attrs;
+    call->n_inputs = node->n_inputs;
+    for (size_t i = 0; i < node->n_inputs; i++)
+        call->inputs[i] = node->inputs[i] != NULL ? w->values[node->inputs[i]->index] : NULL;
+    return call;
+}
+
+static void write_op(writer *w, const crn_node *node)
+{
+    crn__call *call = create_call(w, node);
+    if (call == NULL)
+        return;
+    int32_t fused = w->analysis.fused[node->index];
+    if (fused >= 0)
+        call->attrs.activation = node_at(w, (size_t)fused)->attrs.activation;
+    call->has_backward = w->analysis.active[node->index];
+    call->updates = w->plan->train != NULL;
+    call->output = w->values[node->index] = new_tensor(w, node);
+    crn__schedule_label(w->schedule, node->name);
+    node->op->forward(w->schedule, call);
+    if (call->updates && node->op == &crn__op_batch_norm && node->attrs.is_training)
+        for (size_t i = 1; i <= 2; i++) /* moving mean and variance */
+            add(w, &w->plan->written, call->inputs[i]);
+}
+
+/* A ReLU that the op before it has taken in: the value is there already. */
+static bool is_fused(const writer *w, const crn_node *node)
+{
+    return node->op == &crn__op_activation &&
+           w->analysis.fused[node->inputs[0]->index] == node->index;
+}
+
+static void write_forward(writer *w)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        crn_node *node = node_at(w, i);
+        if (!w->analysis.needed[i])
+            continue;
+        switch (node->kind) {
+        case CRN__NODE_PLACEHOLDER:
+            w->values[i] = new_tensor(w, node);
+            crn__schedule_feed(w->schedule, w->values[i]);
+            add(w, &w->plan->inputs, node);
+            add(w, &w->plan->feeds, w->values[i]);
+            break;
+        case CRN__NODE_VARIABLE:
+            w->values[i] = node->tensor;
+            break;
+        case CRN__NODE_OP:
+            if (is_fused(w, node))
+                w->values[i] = w->values[node->inputs[0]->index];
+            else
+                write_op(w, node);
+            break;
+        case CRN__NODE_GRADIENT:
+            break;
+        }
+    }
+}
+
+/* ---- backward ---- */
+
+/* A node's gradient has been used: others that share the tensor may now have it to themselves. */
+static void release(writer *w, int32_t index)
+{
+    if (!w->analysis.kept[index])
+        w->gradients[index].tensor->holders--;
+}
+
+static void write_backward_op(writer *w, const crn_node *node)
+{
+    int32_t fused = w->analysis.fused[node->index];
+    int32_t owner = fused >= 0 ? fused : node->index; /* whose gradient is the output's */
+    crn__tensor *dy = w->gradients[owner].tensor;
+    if (dy == NULL || w->calls[node->index] == NULL)
+        return; /* nothing that reaches the loss */
+    crn__call *call = w->calls[node->index];
+    call->d_output = dy;
+    call->may_overwrite = dy->holders == 1 && !w->analysis.kept[owner];
+    for (size_t i = 0; i < node->n_inputs; i++) {
+        const crn_node *input = node->inputs[i];
+        bool stopped = i < 32 && (node->op->stops_gradient & 1u << i) != 0;
+        if (input != NULL && !stopped && w->analysis.active[input->index])
+            call->d_inputs[i] = &w->gradients[input->index];
+    }
+    crn__schedule_label(w->schedule, node->name);
+    node->op->backward(w->schedule, call);
+    release(w, owner);
+}
+
+static void write_backward(writer *w)
+{
+    const crn_node *loss = w->analysis.loss;
+    crn__tensor *seed = w->gradients[loss->index].tensor = new_tensor(w, loss);
+    seed->holders = 1;
+    crn__schedule_label(w->schedule, loss->name);
+    crn__emit_fill(w->schedule, seed, 1.0f);
+    for (size_t i = w->n; i-- > 0;) {
+        const crn_node *node = node_at(w, i);
+        if (node->kind == CRN__NODE_OP && w->analysis.active[i] && !is_fused(w, node))
+            write_backward_op(w, node);
+    }
+}
+
+/* The gradient with respect to a node: zeros where the loss does not depend on it. */
+static crn__tensor *gradient_of(writer *w, const crn_node *node)
+{
+    crn__gradient *gradient = &w->gradients[node->index];
+    if (gradient->tensor == NULL) {
+        gradient->tensor = new_tensor(w, node);
+        crn__emit_fill(w->schedule, gradient->tensor, 0.0f);
+    }
+    return gradient->tensor;
+}
+
+/* ---- fetches and updates ---- */
+
+/* Fetched variables are copied before anything runs: their values are those before the update. */
+static void write_variable_fetches(writer *w)
+{
+    for (size_t i = 0; i < w->plan->n_fetches; i++) {
+        const crn_node *node = w->plan->wanted[i];
+        if (node->kind == CRN__NODE_VARIABLE) {
+            w->plan->fetches[i] = new_tensor(w, node);
+            crn__emit_copy(w->schedule, node->tensor, w->plan->fetches[i], false);
+        }
+    }
+}
+
+static void write_fetches(writer *w)
+{
+    for (size_t i = 0; i < w->plan->n_fetches; i++) {
+        const crn_node *node = w->plan->wanted[i];
+        if (node->kind == CRN__NODE_GRADIENT)
+            w->plan->fetches[i] = gradient_of(w, node->inputs[1]);
+        else if (node->kind != CRN__NODE_VARIABLE)
+            w->plan->fetches[i] = w->values[node->index];
+        crn__schedule_keep(w->schedule, w->plan->fetches[i]);
+    }
+}
+
+static void write_updates(writer *w)
+{
+    const crn_train_op *train = w->plan->train;
+    for (size_t i = 0; i < train->variables.count; i++) {
+        crn_node *variable = train->variables.items[i];
+        crn__tensor *slot = i < train->slots.count ? train->slots.items[i] : NULL;
+        crn__schedule_label(w->schedule, variable->name);
+        train->emit(w->schedule, train, variable->tensor, gradient_of(w, variable), slot);
+        add(w, &w->plan->written, variable->tensor);
+    }
+}
+
+/* ---- the plan ---- */
+
+static crn_status write(writer *w)
+{
+    write_variable_fetches(w);
+    write_forward(w);
+    if (w->analysis.loss != NULL && crn__schedule_status(w->schedule) == CRN_OK)
+        write_backward(w);
+    if (crn__schedule_status(w->schedule) == CRN_OK)
+        write_fetches(w);
+    if (w->plan->train != NULL && crn__schedule_status(w->schedule) == CRN_OK)
+        write_updates(w);
+    return crn__schedule_place(w->schedule);
+}
+
+static void free_writer(writer *w)
+{
+    for (size_t i = 0; w->calls != NULL && i < w->n; i++) {
+        if (w->calls[i] == NULL)
+            continue;
+        free(w->calls[i]->inputs);
+        free(w->calls[i]->d_inputs);
+        free(w->calls[i]);
+    }
+    free(w->values);
+    free(w->gradients);
+    free(w->calls);
+    crn__analysis_free(&w->analysis);
+}
+
+void crn__plan_free(crn__plan *plan)
+{
+    if (plan == NULL)
+        return;
+    crn__schedule_free(plan->schedule);
+    free(plan->wanted);
+    free(plan->fetches);
+    free(plan->inputs.items);
+    free(plan->feeds.items);
+    free(plan->written.items);
+    free(plan);
+}
+
+crn_status crn__plan_create(crn_graph *graph, const crn__request *request, crn__plan **out)
+{
+    *out = NULL;
+    crn_error *error = crn__context_fail(graph->context);
+    crn__plan *plan = crn__alloc(1, sizeof *plan);
+    if (plan == NULL)
+        return crn__fail_memory(error);
+    *plan = (crn__plan){
+        .train = request->train, .n_fetches = request->n_fetches, .batch = request->batch};
+    writer w = {.graph = graph, .plan = plan, .n = graph->nodes.count};
+    w.schedule = plan->schedule = crn__schedule_create(graph->context, error);
+    plan->wanted = crn__alloc(request->n_fetches, sizeof *plan->wanted);
+    plan->fetches = crn__alloc(request->n_fetches, sizeof *plan->fetches);
+    w.values = crn__alloc(w.n, sizeof *w.values);
+    w.gradients = crn__alloc(w.n, sizeof *w.gradients);
+    w.calls = crn__alloc(w.n, sizeof *w.calls);
+    crn_status status = CRN_OK;
+    if (w.schedule == NULL || plan->wanted == NULL || plan->fetches == NULL || w.values == NULL ||
+        w.gradients == NULL || w.calls == NULL)
+        status = crn__fail_memory(error);
+    if (status == CRN_OK) {
+        for (size_t i = 0; i < request->n_fetches; i++)
+            plan->wanted[i] = request->fetches[i];
+        status = crn__analyse(graph, request, &w.analysis);
+    }
+    if (status == CRN_OK)
+        status = write(&w);
+    free_writer(&w);
+    if (status == CRN_OK)
+        *out = plan;
+    else
+        crn__plan_free(plan);
+    return status;
+}
+
+bool crn__plan_serves(const crn__plan *plan, const crn__request *request)
+{
+    if (plan->train != request->train || plan->batch != request->batch ||
+        plan->n_fetches != request->n_fetches)
+        return false;
+    for (size_t i = 0; i < plan->n_fetches; i++)
+        if (plan->wanted[i] != request->fetches[i])
+            return false;
+    return true;
+}
+
+crn__schedule *crn__plan_schedule(crn__plan *plan)
+{
+    return plan->schedule;
+}
+
+crn__tensor *crn__plan_input(const crn__plan *plan, const crn_node *placeholder)
+{
+    for (size_t i = 0; i < plan->inputs.count; i++)
+        if (plan->inputs.items[i] == placeholder)
+            return plan->feeds.items[i];
+    return NULL;
+}
+
+crn__tensor *crn__plan_fetch(const crn__plan *plan, size_t i)
+{
+    return plan->fetches[i];
+}
+
+const crn__list *crn__plan_inputs(const crn__plan *plan)
+{
+    return &plan->inputs;
+}
+
+void crn__plan_ran(crn__plan *plan)
+{
+    for (size_t i = 0; i < plan->written.count; i++)
+        ((crn__tensor *)plan->written.items[i])->version++;
+    if (plan->train != NULL)
+        plan->train->step++;
+}

@@ -1,0 +1,90 @@
+/*
+ * Convolution as an op: y = activation(conv(x, w) + biases), with the gradient of each input.
+ *
+ * x is [N,H,W,C] with weights [kh,kw,C,K], or [N,C] with weights [C,K] (a dense layer is a 1x1
+ * convolution of a one-pixel image).
+ */
+#include "ops/conv/conv.h"
+
+#include "core/error.h"
+
+enum { X, WEIGHTS, BIASES };
+
+static crn_status infer(const crn__attrs *attrs, const crn_shape *inputs, size_t n_inputs,
+                        crn_shape *output, crn_error *error)
+{
+    (void)n_inputs;
+    const crn_shape *x = &inputs[X], *w = &inputs[WEIGHTS];
+    if (x->rank != w->rank || (x->rank != 4 && x->rank != 2) ||
+        x->dims[x->rank - 1] != w->dims[w->rank - 2]) {
+        char a[96], b[96];
+        return crn__fail(error, CRN_INVALID, "weights %s do not fit an input %s",
+                         crn_shape_text(w, b, sizeof b), crn_shape_text(x, a, sizeof a));
+    }
+    *output = *x;
+    output->dims[x->rank - 1] = w->dims[w->rank - 1];
+    for (int axis = 0; x->rank == 4 && axis < 2; axis++)
+        output->dims[1 + axis] = crn__window_output(&attrs->window, axis, x->dims[1 + axis]);
+    return CRN_OK;
+}
+
+static crn__conv describe(const crn__call *call)
+{
+    const crn_shape *x = &call->inputs[X]->shape, *y = &call->output->shape;
+    bool image = x->rank == 4;
+    return (crn__conv){
+        .images = (int32_t)x->dims[0],
+        .ih = image ? (int32_t)x->dims[1] : 1,
+        .iw = image ? (int32_t)x->dims[2] : 1,
+        .ic = (int32_t)x->dims[x->rank - 1],
+        .oh = image ? (int32_t)y->dims[1] : 1,
+        .ow = image ? (int32_t)y->dims[2] : 1,
+        .oc = (int32_t)y->dims[y->rank - 1],
+        .window = call->attrs.window,
+    };
+}
+
+static void forward(crn__schedule *schedule, crn__call *call)
+{
+    crn__conv conv = describe(call);
+    crn__conv_choose(schedule, &conv)
+        ->forward(schedule, &conv, call->inputs[X], call->inputs[WEIGHTS], call->inputs[BIASES],
+                  call->attrs.activation, call->output);
+}
+
+static void backward(crn__schedule *schedule, crn__call *call)
+{
+    crn__conv conv = describe(call);
+    const crn__conv_solver_ops *solver = crn__conv_choose(schedule, &conv);
+    crn__tensor *dy = crn__masked_gradient(schedule, call);
+    bool accumulate;
+    crn__tensor *dw = crn__gradient_of(schedule, call, WEIGHTS, &accumulate);
+    if (dw != NULL)
+        solver->weight_gradient(schedule, &conv, call->inputs[X], dy, dw, accumulate);
+    crn__tensor *db = crn__gradient_of(schedule, call, BIASES, &accumulate);
+    if (db != NULL)
+        crn__emit_column_sums(schedule, dy, crn__rows(dy), crn__channels(dy), db, accumulate);
+    crn__tensor *dx = crn__gradient_of(schedule, call, X, &accumulate);
+    if (dx != NULL)
+        solver->input_gradient(schedule, &conv, dy, call->inputs[WEIGHTS], dx, accumulate);
+}
+
+const crn__op crn__op_conv2d = {
+    .name = "conv2d",
+    .infer = infer,
+    .forward = forward,
+    .backward = backward,
+    .fuses_activation = true,
+    .optional_inputs = 1u << BIASES,
+};
+
+const crn__conv_solver_ops *crn__conv_choose(crn__schedule *schedule, const crn__conv *conv)
+{
+    const crn__profile *profile = crn__context_profile(crn__schedule_context(schedule));
+    bool prefers_clblast =
+        profile->solver == CRN__SOLVER_CLBLAST ||
+        (profile->solver == CRN__SOLVER_AUTO && profile->family == CRN__FAMILY_GPU);
+    if (prefers_clblast && crn__conv_clblast.applies(schedule, conv))
+        return &crn__conv_clblast;
+    return &crn__conv_direct;
+}
