@@ -244,6 +244,11 @@ const double *op_fetch_gradient_of(crn_node *loss, const char *variable)
     return op_fetch_gradient(loss, variable_of(variable, &count));
 }
 
+void op_forget_fetches(void)
+{
+    n_fetches = 0;
+}
+
 void op_run(crn_train_op *train)
 {
     op_check(crn_run(graph, train, feeds, n_feeds, fetches, n_fetches));
@@ -259,6 +264,7 @@ void op_compare(const char *what, const double *actual, const double *expected, 
 {
     double largest = 0, worst = -1;
     int64_t where = 0;
+    assert_true(count > 0);
     for (int64_t i = 0; i < count; i++) {
         largest = fmax(largest, fabs(expected[i]));
         double off = fabs(actual[i] - expected[i]);

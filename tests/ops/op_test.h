@@ -73,6 +73,8 @@ crn_node *op_loss(crn_node *y, const double *dy);
 const double *op_fetch(crn_node *node);
 const double *op_fetch_gradient(crn_node *loss, crn_node *wrt);
 const double *op_fetch_gradient_of(crn_node *loss, const char *variable);
+/* From here on nothing is fetched; what was stays where it is. */
+void op_forget_fetches(void);
 
 void op_run(crn_train_op *train); /* NULL: no update */
 
