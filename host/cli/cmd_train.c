@@ -255,7 +255,8 @@ int cmd_train(int argc, char **argv)
         {"save-every", CLI_INTEGER, &a.save_every, "N",
          .help = "steps between checkpoints; else one an epoch", .min = 1, .max = 1e12},
         {"init-from", CLI_FILE, &a.init_from, "CKPT",
-         .help = "start from this checkpoint; one of the same model and classes is gone on with"},
+         .help =
+             "start from this checkpoint; with the same model and classes, continue its training"},
         {"exclude-scopes", CLI_TEXT, &a.exclude_scopes, "S",
          .help = "with --init-from: leave out variables whose names start so, for example "
                  "resnet_v2_50/logits; several with commas"},

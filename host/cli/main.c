@@ -52,7 +52,7 @@ static int cmd_help(int argc, char **argv)
     if (argc < 2 || strcmp(argv[1], help) == 0)
         return print_overview();
     if (argc > 2)
-        return cli_usage_error("help", "'%s' is an argument too many", argv[2]);
+        return cli_usage_error("help", "'%s' is one argument too many", argv[2]);
     const cli_command *command = find_command(argv[1]);
     if (command == NULL)
         return unknown_command(argv[1]);

@@ -160,15 +160,12 @@ static int parse_value(const char *command, const cli_option *option, const char
             return cli_usage_error(command, "--%s is one of %s, not '%s'", option->name,
                                    option->choices, text);
         break;
-    case CLI_FILE: {
-        int code = cli_check_file(command, text);
-        if (code != CLI_GO_ON)
-            return code;
-        break;
-    }
     case CLI_TEXT:
+    case CLI_FILE:
         if (*text == '\0')
             return cli_usage_error(command, "--%s is empty", option->name);
+        if (option->kind == CLI_FILE && cli_check_file(command, text) != CLI_GO_ON)
+            return CLI_USAGE;
         break;
     }
     *(const char **)option->target = text;
@@ -221,7 +218,7 @@ static int parse_words(const cli_spec *spec, int argc, char **argv, cli_rest *re
             if (code != CLI_GO_ON)
                 return code;
         } else if (rest == NULL || rest->count == spec->max_rest) {
-            return cli_usage_error(spec->command, "'%s' is an argument too many", word);
+            return cli_usage_error(spec->command, "'%s' is one argument too many", word);
         } else {
             rest->items[rest->count++] = word;
         }

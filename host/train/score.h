@@ -10,7 +10,7 @@
  */
 size_t crn__rank(const float *logits, size_t classes, size_t label);
 
-/* -log softmax(logits)[label], not finite unless the logits are. */
+/* -log softmax(logits)[label]; NaN for a label that is no class. */
 double crn__cross_entropy(const float *logits, size_t classes, size_t label);
 
 #endif
