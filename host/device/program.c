@@ -22,22 +22,32 @@ static const char *common_text(void)
 
 /* ---- building ---- */
 
-/* The whole log goes to the log callback, its start into the error. */
-static crn_status fail_build(crn_context *context, const crn__program *program, cl_int code)
+/* NULL when there is none. */
+static char *build_log(const crn_context *context, const crn__program *program)
 {
     size_t size = 0;
-    char *log = NULL;
-    if (clGetProgramBuildInfo(program->cl, context->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) ==
-            CL_SUCCESS &&
-        size < SIZE_MAX && (log = crn__alloc(size + 1, 1)) != NULL)
+    if (clGetProgramBuildInfo(program->cl, context->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &size) !=
+        CL_SUCCESS)
+        return NULL;
+    char *log = size < SIZE_MAX ? crn__alloc(size + 1, 1) : NULL;
+    if (log != NULL)
         clGetProgramBuildInfo(program->cl, context->device, CL_PROGRAM_BUILD_LOG, size, log, NULL);
-    char *rest = log;
-    for (char *line; (line = strtok_r(rest, "\r\n", &rest)) != NULL;)
-        crn__log(context, CRN_LOG_DEBUG, "%s: %s", program->file, line);
-    /* strtok_r ended the lines with NULs. */
-    for (size_t i = 0; log != NULL && i + 1 < size; i++)
-        if (log[i] == '\0' || log[i] == '\n' || log[i] == '\r')
-            log[i] = ' ';
+    return log;
+}
+
+/* The whole log goes to the log callback, a line at a time; its start, in one line, to the error.
+ */
+static crn_status fail_build(crn_context *context, const crn__program *program, cl_int code)
+{
+    char *log = build_log(context, program);
+    for (char *line = log; line != NULL && *line != '\0';) {
+        size_t length = strcspn(line, "\r\n");
+        crn__log(context, CRN_LOG_DEBUG, "%s: %.*s", program->file,
+                 length < 1000 ? (int)length : 1000, line);
+        line += length;
+        if (*line != '\0')
+            *line++ = ' ';
+    }
     crn_status status =
         crn__fail(&context->error, crn__cl_status(code), "%s (%s): %s (%d): %s", program->file,
                   program->options, crn__cl_name(code), code, log != NULL ? log : "no build log");
