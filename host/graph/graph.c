@@ -336,17 +336,17 @@ crn_node *crn_placeholder(crn_graph *graph, const char *name, crn_dtype dtype, c
 
 const char *crn_node_name(const crn_node *node)
 {
-    return node->name;
+    return node != NULL ? node->name : "";
 }
 
 crn_dtype crn_node_dtype(const crn_node *node)
 {
-    return node->dtype;
+    return node != NULL ? node->dtype : (crn_dtype)0;
 }
 
 crn_shape crn_node_shape(const crn_node *node)
 {
-    return node->shape;
+    return node != NULL ? node->shape : (crn_shape){.rank = 0};
 }
 
 crn_node *crn_gradient(crn_graph *graph, crn_node *loss, crn_node *wrt)

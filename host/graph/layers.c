@@ -45,9 +45,10 @@ static crn_node *activate(crn_graph *graph, crn_node *x, crn_activation activati
         return crn_relu6(graph, x);
     case CRN_ACTIVATION_DEFAULT:
     case CRN_ACTIVATION_NONE:
-        break;
+        return x;
     }
-    return x;
+    crn__graph_fail(graph, CRN_INVALID, "unknown activation %d", (int)activation);
+    return NULL;
 }
 
 /* A layer's weights: initialised and regularised as the arg scope says. */
@@ -130,6 +131,8 @@ static crn_node *finish_layer(crn_graph *graph, crn_node *x, crn_node *w, const 
         normalizer = scope->normalizer;
     if (activation == CRN_ACTIVATION_DEFAULT)
         activation = scope->activation;
+    if (normalizer != CRN_NORMALIZER_NONE && normalizer != CRN_NORMALIZER_BATCH_NORM)
+        crn__graph_fail(graph, CRN_INVALID, "unknown normalizer %d", (int)normalizer);
     crn_node *biases = NULL;
     if (normalizer != CRN_NORMALIZER_BATCH_NORM && has_biases && w != NULL)
         biases = constant_variable(graph, "biases", w->shape.dims[w->shape.rank - 1], 0.0f, true);

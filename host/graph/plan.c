@@ -155,12 +155,17 @@ static void write_backward_op(writer *w, const crn_node *node)
     crn__call *call = w->calls[node->index];
     call->d_output = dy;
     call->may_overwrite = dy->holders == 1 && !w->analysis.kept[owner];
+    bool wanted = false;
     for (size_t i = 0; i < node->n_inputs; i++) {
         const crn_node *input = node->inputs[i];
         bool stopped = i < 32 && (node->op->stops_gradient & 1u << i) != 0;
-        if (input != NULL && !stopped && w->analysis.active[input->index])
+        if (input != NULL && !stopped && w->analysis.active[input->index]) {
             call->d_inputs[i] = &w->gradients[input->index];
+            wanted = true;
+        }
     }
+    if (!wanted)
+        return; /* the gradient ends here: it is fetched */
     crn__schedule_label(w->schedule, node->name);
     node->op->backward(w->schedule, call);
     release(w, owner);

@@ -51,6 +51,8 @@ crn_status crn__window_resolve(crn__window *window, crn_padding padding, const i
                                  "%s: padding %" PRId64 " and %" PRId64
                                  " must each be between 0 and the kernel's extent %" PRId64,
                                  axis_names[axis], before, after, extent(window, axis));
+        } else if (padding != CRN_PADDING_VALID) {
+            return crn__fail(error, CRN_INVALID, "unknown padding %d", (int)padding);
         }
         window->pad_before[axis] = (int32_t)before;
         window->pad_after[axis] = (int32_t)after;

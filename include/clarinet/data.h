@@ -22,11 +22,16 @@ typedef struct crn_preprocessing {
     int32_t channels;    /* 1 or 3 */
     float mean[3];
     float scale[3];
-    bool random_crop; /* training reads: a random position rather than the middle */
+    /* Training reads: a random position rather than the middle; where the resized image is just
+     * image_size x image_size, out of it with a border of image_size/8 that is 0 in the result. */
+    bool random_crop;
     bool random_flip; /* training reads: mirrored left to right half of the time */
 } crn_preprocessing;
 
-/* TF-slim's vgg_preprocessing: 3 channels less 123.68, 116.78, 103.94, not scaled. */
+/*
+ * TF-slim's vgg_preprocessing at evaluation: 3 channels less 123.68, 116.78, 103.94, not scaled.
+ * From 64 pixels on, resize_side is 8/7 of image_size (256 for 224), below it is 0; so in the next.
+ */
 CRN_API crn_preprocessing crn_preprocessing_vgg(int32_t image_size);
 /* TF-slim's inception_preprocessing at evaluation: to [-1, 1]. */
 CRN_API crn_preprocessing crn_preprocessing_inception(int32_t image_size, int32_t channels);
@@ -48,8 +53,8 @@ typedef enum crn_split { CRN_SPLIT_TRAIN, CRN_SPLIT_TEST } crn_split;
  * integer type; for the test split test_images.npy and test_labels.npy;
  *  - a folder a class, each holding .png, .jpg and .jpeg files: class names are the sorted folder
  * names. With subfolders train and test (or val) these are the splits. Where there is only one set,
- * both splits are that set, and crn_dataset_has_split(…, CRN_SPLIT_TEST) is false. Symbolic links
- * inside a folder are followed to regular files only.
+ * both splits are that set, and crn_dataset_has_split(…, CRN_SPLIT_TEST) is false. Labels mean the
+ * same in both splits. Symbolic links inside a folder are followed to regular files only.
  */
 CRN_API crn_status crn_dataset_open(const char *path, crn_split split, crn_dataset **out,
                                     crn_error *error);
@@ -58,7 +63,7 @@ CRN_API bool crn_dataset_has_split(const crn_dataset *dataset, crn_split split);
 CRN_API size_t crn_dataset_size(const crn_dataset *dataset);
 /* Channels of the stored images: 1 or 3 (a folder of pictures is 3). */
 CRN_API int32_t crn_dataset_channels(const crn_dataset *dataset);
-/* Height and width when all images share them, else 0. */
+/* Height and width when all images are known to share them, else 0: a folder of pictures. */
 CRN_API void crn_dataset_image_size(const crn_dataset *dataset, int32_t *height, int32_t *width);
 CRN_API size_t crn_dataset_class_count(const crn_dataset *dataset);
 /* A class's folder name, or its number; Fashion-MNIST's are not in its files. NULL past the end. */

@@ -33,6 +33,7 @@ CRN_API void crn_graph_set_seed(crn_graph *graph, uint64_t seed);
 
 /* ---- nodes ---- */
 
+/* Of NULL, which a builder returns after a mistake: "", no dtype, a scalar's shape. */
 CRN_API const char *crn_node_name(const crn_node *node);
 CRN_API crn_dtype crn_node_dtype(const crn_node *node);
 CRN_API crn_shape crn_node_shape(const crn_node *node);

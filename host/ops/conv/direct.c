@@ -115,7 +115,7 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
     int32_t blocks = ceil_div(dc, tile.block * (int32_t)tile.width);
     int64_t points = (int64_t)conv->images * ceil_div(dh, phases_h) * ceil_div(dw, phases_w);
     int32_t all_tiles = ceil_div(points, tile.tile);
-    int64_t items_wanted = profile_of(schedule)->parallelism / (phases_h * phases_w);
+    int64_t items_wanted = (int64_t)profile_of(schedule)->parallelism / (phases_h * phases_w);
     int64_t balanced = (int64_t)all_tiles * blocks / (items_wanted > 0 ? items_wanted : 1);
     int64_t cached = CACHE_BYTES / ((int64_t)tile.tile * sc * (int64_t)sizeof(float));
     int32_t tiles = clamp(balanced < cached ? balanced : cached, 1, all_tiles);
