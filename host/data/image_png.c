@@ -117,8 +117,7 @@ crn_status crn__png_decode(const char *path, const unsigned char *data, size_t s
     decoder d = {.data = data, .size = size};
     d.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &d, on_error, on_warning);
     d.info = d.png != NULL ? png_create_info_struct(d.png) : NULL;
-    crn_status status =
-        d.info != NULL ? decode(&d, path, out, error) : crn__fail_memory(error);
+    crn_status status = d.info != NULL ? decode(&d, path, out, error) : crn__fail_memory(error);
     png_destroy_read_struct(&d.png, &d.info, NULL);
     free(d.rows);
     free(d.pixels);

@@ -68,8 +68,8 @@ static tap find_tap(int64_t position, int64_t size, int32_t stored)
 
 static float sample(const crn__image *image, int32_t y, int32_t x, int c)
 {
-    size_t at = ((size_t)y * (size_t)image->width + (size_t)x) * (size_t)image->channels +
-                (size_t)c;
+    size_t at =
+        ((size_t)y * (size_t)image->width + (size_t)x) * (size_t)image->channels + (size_t)c;
     return image->bytes != NULL ? image->bytes[at] : image->floats[at];
 }
 

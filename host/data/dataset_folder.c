@@ -1,0 +1,258 @@
+/* A folder of class folders of pictures; perhaps two of them, train and test (or val). */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "core/error.h"
+#include "core/memory.h"
+#include "data/dataset.h"
+
+typedef struct name_list {
+    char **names;
+    size_t count, capacity;
+} name_list;
+
+typedef struct folder_source {
+    char *folder;
+    char **class_names;    /* the data set's */
+    const int32_t *labels; /* the data set's */
+    char **files;          /* file names in their class folder */
+    size_t count;
+} folder_source;
+
+/* ---- reading folders ---- */
+
+static void free_names(name_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->names[i]);
+    free(list->names);
+    *list = (name_list){0};
+}
+
+static bool has_image_suffix(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot != NULL && (strcasecmp(dot, ".png") == 0 || strcasecmp(dot, ".jpg") == 0 ||
+                           strcasecmp(dot, ".jpeg") == 0);
+}
+
+/* Links are followed to files, not to folders: a link upwards must not make a tree endless. */
+static bool is_class_folder(int folder, const char *name)
+{
+    struct stat status;
+    return fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(status.st_mode);
+}
+
+static bool is_image_file(int folder, const char *name)
+{
+    struct stat status;
+    return has_image_suffix(name) && fstatat(folder, name, &status, 0) == 0 &&
+           S_ISREG(status.st_mode);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The names in a folder that `wanted` accepts, sorted. Names that begin with a dot never are. */
+static crn_status list_folder(const char *path, bool (*wanted)(int folder, const char *name),
+                              name_list *out, crn_error *error)
+{
+    *out = (name_list){0};
+    DIR *folder = opendir(path);
+    if (folder == NULL)
+        return crn__fail(error, CRN_IO, "%s: %s", path, strerror(errno));
+    crn_status status = CRN_OK;
+    while (status == CRN_OK) {
+        errno = 0;
+        const struct dirent *entry = readdir(folder);
+        if (entry == NULL && errno != 0)
+            status = crn__fail(error, CRN_IO, "%s: %s", path, strerror(errno));
+        if (entry == NULL)
+            break;
+        if (entry->d_name[0] == '.' || !wanted(dirfd(folder), entry->d_name))
+            continue;
+        if (!crn__grow((void **)&out->names, out->count, &out->capacity, sizeof *out->names) ||
+            (out->names[out->count] = crn__strdup(entry->d_name)) == NULL)
+            status = crn__fail_memory(error);
+        else
+            out->count++;
+    }
+    closedir(folder);
+    if (status != CRN_OK)
+        free_names(out);
+    else if (out->count > 0)
+        qsort(out->names, out->count, sizeof *out->names, compare_names);
+    return status;
+}
+
+static bool has_class_folders(const char *path)
+{
+    name_list classes;
+    if (path == NULL || list_folder(path, is_class_folder, &classes, NULL) != CRN_OK)
+        return false;
+    bool has = classes.count > 0;
+    free_names(&classes);
+    return has;
+}
+
+/* ---- the source ---- */
+
+static void name_image(const void *data, size_t index, char *text, size_t size)
+{
+    const folder_source *source = data;
+    snprintf(text, size, "%s/%s/%s", source->folder, source->class_names[source->labels[index]],
+             source->files[index]);
+}
+
+static crn_status read_image(const void *data, size_t index, crn__image *image, crn_error *error)
+{
+    const folder_source *source = data;
+    char *path = crn__format("%s/%s/%s", source->folder, source->class_names[source->labels[index]],
+                             source->files[index]);
+    crn_status status =
+        path != NULL ? crn__image_load(path, image, error) : crn__fail_memory(error);
+    free(path);
+    return status;
+}
+
+static void free_source(void *data)
+{
+    folder_source *source = data;
+    for (size_t i = 0; i < source->count; i++)
+        free(source->files[i]);
+    free(source->files);
+    free(source->folder);
+    free(source);
+}
+
+static const crn__source_kind folder_kind = {read_image, name_image, free_source};
+
+/* ---- opening ---- */
+
+/* A subfolder that holds class folders itself; NULL: there is none of that name. */
+static char *find_split(const char *folder, const char *name)
+{
+    char *path = crn__path_join(folder, name);
+    if (has_class_folders(path))
+        return path;
+    free(path);
+    return NULL;
+}
+
+bool crn__folder_dataset_matches(const char *folder)
+{
+    return has_class_folders(folder);
+}
+
+/* Appends a class folder's files, which the source then owns. */
+static crn_status add_files(crn_dataset *dataset, folder_source *source, name_list *files,
+                            int32_t label, crn_error *error)
+{
+    size_t total = source->count + files->count;
+    char **names = realloc(source->files, total * sizeof *names);
+    if (names == NULL)
+        return crn__fail_memory(error);
+    source->files = names;
+    int32_t *labels = realloc(dataset->labels, total * sizeof *labels);
+    if (labels == NULL)
+        return crn__fail_memory(error);
+    source->labels = dataset->labels = labels;
+    for (size_t i = 0; i < files->count; i++) {
+        names[source->count + i] = files->names[i];
+        labels[source->count + i] = label;
+    }
+    dataset->size = source->count = total;
+    files->count = 0;
+    return CRN_OK;
+}
+
+static crn_status add_class(crn_dataset *dataset, folder_source *source, const char *name,
+                            crn_error *error)
+{
+    char **known =
+        bsearch(&name, dataset->class_names, dataset->class_count, sizeof *known, compare_names);
+    if (known == NULL)
+        return crn__fail(error, CRN_FORMAT, "%s/%s: training has no class of that name",
+                         source->folder, name);
+    char *path = crn__path_join(source->folder, name);
+    if (path == NULL)
+        return crn__fail_memory(error);
+    name_list files;
+    crn_status status = list_folder(path, is_image_file, &files, error);
+    if (status == CRN_OK && files.count == 0)
+        status =
+            crn__fail(error, CRN_FORMAT, "%s: a class without images (.png, .jpg or .jpeg)", path);
+    if (status == CRN_OK)
+        status = add_files(dataset, source, &files, (int32_t)(known - dataset->class_names), error);
+    free_names(&files);
+    free(path);
+    return status;
+}
+
+/* Class names go into checkpoints, as JSON: better refused before a training than after it. */
+static crn_status check_class_names(const char *folder, const name_list *classes, crn_error *error)
+{
+    for (size_t i = 0; i < classes->count; i++) {
+        json_t *text = json_string(classes->names[i]);
+        if (text == NULL)
+            return crn__fail(error, CRN_FORMAT, "%s/%s: the name of a class is not UTF-8", folder,
+                             classes->names[i]);
+        json_decref(text);
+    }
+    return CRN_OK;
+}
+
+/* Class numbers are those of the folders in `train`, for either split. */
+static crn_status open_split(const char *train, const char *folder, crn_dataset *dataset,
+                             crn_error *error)
+{
+    name_list classes;
+    CRN__TRY(list_folder(train, is_class_folder, &classes, error));
+    dataset->class_names = classes.names;
+    dataset->class_count = classes.count;
+    CRN__TRY(check_class_names(train, &classes, error));
+
+    folder_source *source = crn__alloc(1, sizeof *source);
+    if (source == NULL)
+        return crn__fail_memory(error);
+    dataset->kind = &folder_kind;
+    dataset->source = source;
+    source->class_names = dataset->class_names;
+    source->folder = crn__strdup(folder);
+    if (source->folder == NULL)
+        return crn__fail_memory(error);
+
+    name_list present;
+    CRN__TRY(list_folder(folder, is_class_folder, &present, error));
+    crn_status status = CRN_OK;
+    for (size_t i = 0; i < present.count && status == CRN_OK; i++)
+        status = add_class(dataset, source, present.names[i], error);
+    free_names(&present);
+    return status;
+}
+
+crn_status crn__folder_dataset_open(const char *folder, crn_split split, crn_dataset *dataset,
+                                    crn_error *error)
+{
+    char *train = find_split(folder, "train");
+    char *test = NULL;
+    if (train != NULL && (test = find_split(folder, "test")) == NULL)
+        test = find_split(folder, "val");
+    dataset->channels = 3;
+    dataset->has_test = test != NULL;
+    const char *first = train != NULL ? train : folder;
+    crn_status status =
+        open_split(first, split == CRN_SPLIT_TEST && test != NULL ? test : first, dataset, error);
+    free(train);
+    free(test);
+    return status;
+}
