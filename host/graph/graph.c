@@ -262,6 +262,9 @@ static bool inputs_valid(crn_graph *graph, const crn__op *op, crn_node *const *i
         else if (inputs[i]->dtype != CRN_F32 && (op->takes_integers & bit) == 0)
             crn__graph_fail(graph, CRN_INVALID, "%s: \"%s\" is not float32", op->name,
                             inputs[i]->name);
+        else if (inputs[i]->dtype != CRN_I32 && (op->needs_integers & bit) != 0)
+            crn__graph_fail(graph, CRN_INVALID, "%s: \"%s\" is not int32", op->name,
+                            inputs[i]->name);
         else
             continue;
         return false;

@@ -74,6 +74,16 @@ const crn__op crn__op_cross_entropy = {
     .takes_integers = 1u << LABELS,
 };
 
+const crn__op crn__op_sparse_cross_entropy = {
+    .name = "sparse_cross_entropy",
+    .infer = infer,
+    .forward = forward,
+    .backward = backward,
+    .stops_gradient = 1u << LABELS,
+    .takes_integers = 1u << LABELS,
+    .needs_integers = 1u << LABELS,
+};
+
 crn_node *crn_softmax_cross_entropy(crn_graph *graph, crn_node *labels, crn_node *logits)
 {
     return crn__apply(graph, &crn__op_cross_entropy, "softmax_cross_entropy_with_logits",
@@ -82,6 +92,7 @@ crn_node *crn_softmax_cross_entropy(crn_graph *graph, crn_node *labels, crn_node
 
 crn_node *crn_sparse_softmax_cross_entropy(crn_graph *graph, crn_node *labels, crn_node *logits)
 {
-    return crn__apply(graph, &crn__op_cross_entropy, "sparse_softmax_cross_entropy_with_logits",
-                      &(crn__attrs){.sparse = true}, (crn_node *[]){labels, logits}, 2);
+    return crn__apply(graph, &crn__op_sparse_cross_entropy,
+                      "sparse_softmax_cross_entropy_with_logits", &(crn__attrs){.sparse = true},
+                      (crn_node *[]){labels, logits}, 2);
 }
