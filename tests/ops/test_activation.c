@@ -33,10 +33,14 @@ static void check(const rule *r, crn_shape shape, const double *values, uint64_t
 static void edges_pass_no_gradient(void **state)
 {
     (void)state;
-    static const double edges[] = {
-        0, -0.0, 6, 5.9999995231628418, 6.0000004768371582, 1e-30, -1e-30, 3e38, -3e38, 1, 7, -6};
+    static const float edges[] = {0,       -0.0f, 6,      5.9999995f, 6.0000005f, 1e-30f,
+                                  -1e-30f, 3e38f, -3e38f, 1,          7,          -6};
+    enum { COUNT = sizeof edges / sizeof *edges };
+    double values[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        values[i] = edges[i];
     for (int r = 0; r < 2; r++)
-        check(&rules[r], CRN_SHAPE(12), edges, 1);
+        check(&rules[r], CRN_SHAPE(COUNT), values, 1);
 }
 
 static void random_integers(void **state)

@@ -75,7 +75,7 @@ static void other_counts_are_mistakes(void **state)
     expect_invalid(crn_reshape(op_graph(), input(CRN_SHAPE(2, 3)), (crn_shape){5, {6, 1, 1, 1}}));
     expect_invalid(crn_reshape(op_graph(), input(CRN_SHAPE(2, 3)), (crn_shape){-1, {6}}));
     expect_invalid(crn_squeeze(op_graph(), input(CRN_SHAPE(2, 2, 1, 3))));
-    expect_invalid(crn_squeeze(op_graph(), input(CRN_SHAPE(2, 3))));
+    expect_invalid(crn_squeeze(op_graph(), input(CRN_SHAPE(6))));
 }
 
 int main(void)
