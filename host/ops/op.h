@@ -67,6 +67,7 @@ typedef struct crn__op {
     uint32_t optional_inputs; /* bit i: input i may be missing */
     uint32_t stops_gradient;  /* bit i: no gradient passes to input i */
     uint32_t takes_integers;  /* bit i: input i may be CRN_I32 */
+    uint32_t needs_integers;  /* bit i: input i must be */
 } crn__op;
 
 #define CRN__OP(name) extern const crn__op crn__op_##name;
