@@ -13,7 +13,7 @@
 #include "core/memory.h"
 #include "device/device.h"
 
-enum { BUSY_MS = 2000 };
+enum { BUSY_MS = 3000 };
 #define MAX_FILE ((off_t)256 << 20)
 
 struct crn__cache {
@@ -126,13 +126,16 @@ static bool open_file(crn__cache *cache)
 
 /*
  * To be called after a failure: logs it; a file that SQLite cannot read, or whose table is not
- * ours, gives way to a new one. true when there is one to try again with.
+ * ours, gives way to a new one. true when there is one to try again with. A lock that was waited
+ * for in vain ends the use of the cache, so that the wait is not repeated for every program.
  */
 static bool recover(crn__cache *cache, const char *doing)
 {
     int code = sqlite3_errcode(cache->db);
     crn__log(cache->context, CRN_LOG_DEBUG, "kernel cache %s: %s: %s", cache->path, doing,
              sqlite3_errmsg(cache->db));
+    if (code == SQLITE_BUSY)
+        close_file(cache);
     if (code != SQLITE_NOTADB && code != SQLITE_CORRUPT && code != SQLITE_ERROR)
         return false;
     close_file(cache);

@@ -268,22 +268,32 @@ static crn_status fail_unknown(const crn__device *devices, size_t count, const c
     return crn__fail(error, CRN_NOT_FOUND, "no device is \"%.80s\"; there are: %s", wanted, names);
 }
 
+/* Digits that are no index may still be in a name: "3090". */
+static const crn__device *by_index(const crn__device *devices, size_t count, const char *wanted)
+{
+    unsigned long index = strtoul(wanted, NULL, 10);
+    bool is_number = wanted[strspn(wanted, "0123456789")] == '\0';
+    return is_number && index < count ? &devices[index] : NULL;
+}
+
+/* The best that matches; `wanted` NULL is matched by all. */
+static const crn__device *by_words(const crn__device *devices, size_t count, const char *wanted)
+{
+    const crn__device *best = NULL;
+    for (size_t i = 0; i < count; i++)
+        if ((wanted == NULL || matches(&devices[i].info, wanted)) &&
+            (best == NULL || is_better(&devices[i], best)))
+            best = &devices[i];
+    return best;
+}
+
 crn_status crn__devices_choose(const crn__device *devices, size_t count, const char *wanted,
                                const crn__device **chosen, crn_error *error)
 {
     bool any = wanted == NULL || *wanted == '\0';
-    const crn__device *best = NULL;
-    if (!any && wanted[strspn(wanted, "0123456789")] == '\0') {
-        unsigned long index = strtoul(wanted, NULL, 10);
-        if (index < count)
-            best = &devices[index];
-    }
-    /* Digits that are no index may still be in a name: "3090". */
-    bool by_index = best != NULL;
-    for (size_t i = 0; i < count && !by_index; i++)
-        if ((any || matches(&devices[i].info, wanted)) &&
-            (best == NULL || is_better(&devices[i], best)))
-            best = &devices[i];
+    const crn__device *best = any ? NULL : by_index(devices, count, wanted);
+    if (best == NULL)
+        best = by_words(devices, count, any ? NULL : wanted);
     if (best == NULL)
         return fail_unknown(devices, count, wanted, error);
     if (!best->usable)

@@ -87,10 +87,12 @@ struct crn__kernel {
 crn_status crn__kernel_get_source(crn_context *context, const char *file, const char *text,
                                   const char *name, const char *options, crn__kernel **out);
 /*
- * Gives the cache the binaries that have news for it; the queue is finished. Done at the very end:
- * PoCL's binaries hold only what has run by now, and making them compiles every kernel of the
- * program once more, for any group size (measured: 8 programs run 2.0 s after a cold start and take
- * 2.1 s to save; from the cache they run after 0.03 s, from PoCL's own cache after 0.15 s).
+ * Gives the cache the binaries that have news for it; the queue is finished. Done when the context
+ * ends: PoCL's binaries hold only what has run by then, and making them compiles every kernel of
+ * the program once more, for any group size. Measured with 8 programs of 4 kernels, 2 cores:
+ *                   first result, cold   saving   from this cache   from PoCL's own
+ *     PoCL 3.1                   2.0 s    1.2 s            0.05 s            0.15 s
+ *     Intel 2026                 1.0 s   0.00 s            0.11 s                 -
  */
 void crn__programs_save(crn_context *context);
 void crn__programs_free(crn_context *context);
