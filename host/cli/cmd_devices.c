@@ -65,7 +65,8 @@ static int print_table(const crn_device_info *infos, size_t count)
     }
     for (size_t r = 0; r <= count; r++)
         for (int c = 0; c < COLUMNS; c++)
-            printf("%-*s%s", widths[c], rows[r][c], c + 1 < COLUMNS ? "  " : "\n");
+            printf("%-*s%s", c + 1 < COLUMNS ? widths[c] : 0, rows[r][c],
+                   c + 1 < COLUMNS ? "  " : "\n");
     printf("\n*: the default   largest: the largest allocation   vector: floats handled at once\n");
     free(rows);
     return CLI_OK;

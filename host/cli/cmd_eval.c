@@ -6,12 +6,13 @@
 static bool on_progress(void *data, size_t done, size_t total)
 {
     const double *begin = data;
+    bool stop = cli_stopped() != 0;
     double seconds = cli_now() - *begin, rate = (double)done / (seconds > 0 ? seconds : 1e-9);
     char after[128], eta[32];
     snprintf(after, sizeof after, "%zu/%zu %.*f img/s ETA %s", done, total, rate < 10 ? 2 : 0, rate,
              cli_time_text((double)(total - done) / rate, eta));
-    cli_progress_show("eval", (double)done / (double)total, after, done == total || cli_stopped());
-    return !cli_stopped();
+    cli_progress_show("eval", (double)done / (double)total, after, stop || done == total);
+    return !stop;
 }
 
 static int print(const crn_evaluation *e, double seconds, const char *checkpoint, const char *model,

@@ -105,21 +105,25 @@ typedef struct meter {
 static bool on_progress(void *data, const crn_progress *p)
 {
     meter *m = data;
-    int64_t in_epoch = (p->step - 1) % m->per_epoch + 1;
-    bool last = p->step == p->steps || cli_stopped();
+    bool stop = cli_stopped() != 0;
+    int64_t earlier = (p->epoch - 1) * m->per_epoch; /* steps before this epoch */
+    int64_t in_epoch = p->step - earlier, epoch_steps = p->steps - earlier;
+    if (epoch_steps > m->per_epoch) /* else --steps ends amid this epoch */
+        epoch_steps = m->per_epoch;
     char before[64], after[160], eta[32];
     double left = (double)((p->steps - p->step) * m->batch_size);
     snprintf(before, sizeof before, "epoch %" PRId64 "/%" PRId64, p->epoch, p->epochs);
     snprintf(after, sizeof after,
              "step %" PRId64 "/%" PRId64 " loss %.3f acc %.1f%% %.*f img/s ETA %s", in_epoch,
-             m->per_epoch, (double)p->loss, 100 * (double)p->accuracy,
+             epoch_steps, (double)p->loss, 100 * (double)p->accuracy,
              p->images_per_second < 10 ? 2 : 0, p->images_per_second,
              cli_time_text(p->images_per_second > 0 ? left / p->images_per_second : 0, eta));
-    cli_progress_show(before, (double)in_epoch / (double)m->per_epoch, after, last);
+    cli_progress_show(before, (double)in_epoch / (double)epoch_steps, after,
+                      stop || p->step == p->steps);
     m->loss = p->loss;
     m->seconds = p->seconds;
     m->step = p->step;
-    return !cli_stopped();
+    return !stop;
 }
 
 static void tell_start(const arguments *a, crn_context *context, const crn_dataset *dataset,

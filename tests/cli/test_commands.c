@@ -114,6 +114,11 @@ static void training_tells_where_it_is(void **state)
     expect_part(r.err, "step 8, loss ");
     assert_null(strchr(r.err, '\r'));
     assert_null(strchr(r.err, '\033'));
+
+    RUN(&r, CLI, "train", "--model", "resnet_v2_20", "--data", "data", "--out", "short", "--steps",
+        "6", "--batch-size", "16");
+    expect_code(&r, 0);
+    expect_part(r.err, "epoch 2/2 100% step 2/2 loss ");
 }
 
 static void eval_finds_all_of_two_classes(void **state)
@@ -262,7 +267,7 @@ static void every_end_point_can_be_written(void **state)
     RUN(&r, CLI, "predict", "--checkpoint", MODEL, "--list-end-points");
     expect_code(&r, 0);
     strcpy(list, r.out);
-    expect_part(list, "resnet_v2_20/logits [?,2]\n");
+    expect_part(list, "resnet_v2_20/logits [?,1,1,2]\n");
     expect_part(list, "predictions [?,2]\n");
     size_t count = 0;
     char *place = NULL;
