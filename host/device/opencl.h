@@ -58,6 +58,7 @@ struct crn_context {
     uint64_t memory, peak; /* bytes in buffers that are not parts */
 
     crn__cache *cache; /* NULL: none */
+    bool saves;        /* binaries are worth what asking for them costs */
     crn__program **programs;
     size_t n_programs, programs_capacity;
     size_t compiled, loaded; /* programs from source, from the cache */
@@ -88,11 +89,7 @@ crn_status crn__kernel_get_source(crn_context *context, const char *file, const 
                                   const char *name, const char *options, crn__kernel **out);
 /*
  * Gives the cache the binaries that have news for it; the queue is finished. Done when the context
- * ends: PoCL's binaries hold only what has run by then, and making them compiles every kernel of
- * the program once more, for any group size. Measured with 8 programs of 4 kernels, 2 cores:
- *                   first result, cold   saving   from this cache   from PoCL's own
- *     PoCL 3.1                   2.0 s    1.2 s            0.05 s            0.15 s
- *     Intel 2026                 1.0 s   0.00 s            0.11 s                 -
+ * ends, because PoCL's binaries hold only what has run by then.
  */
 void crn__programs_save(crn_context *context);
 void crn__programs_free(crn_context *context);

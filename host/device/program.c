@@ -250,7 +250,9 @@ static bool get_binary(const crn__program *program, crn__cache_entry *entry)
 
 void crn__programs_save(crn_context *context)
 {
-    for (size_t i = 0; context->cache != NULL && i < context->n_programs; i++) {
+    if (context->cache == NULL || !context->saves)
+        return;
+    for (size_t i = 0; i < context->n_programs; i++) {
         crn__program *program = context->programs[i];
         crn__cache_entry entry;
         if (program->launched <= program->saved || !get_binary(program, &entry))

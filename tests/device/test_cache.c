@@ -77,9 +77,17 @@ static void run(crn_context *context, const char *name, int32_t in, int32_t out)
     crn__buffer_free(buffer);
 }
 
-static use use_cache(const char *path)
+/* Saves whatever the driver, PoCL's too. */
+static crn_context *open_saving(const char *path)
 {
     crn_context *context = open_with_cache(path);
+    context->saves = true;
+    return context;
+}
+
+static use use_cache(const char *path)
+{
+    crn_context *context = open_saving(path);
     run(context, "triple", 14, 42);
     use counted = {context->compiled, context->loaded};
     crn_context_free(context);
@@ -117,7 +125,7 @@ static void a_binary_is_replaced_when_more_of_its_kernels_have_run(void **state)
 {
     folder *at = *state;
     assert_compiles(at->path);
-    crn_context *context = open_with_cache(at->path);
+    crn_context *context = open_saving(at->path);
     run(context, "triple", 5, 15);
     run(context, "negate", 5, -5);
     assert_int_equal(context->loaded, 1);
@@ -125,6 +133,17 @@ static void a_binary_is_replaced_when_more_of_its_kernels_have_run(void **state)
     assert_int_equal(ask(at->file, "SELECT kernels FROM kernel"), 2);
     assert_loads(at->path);
     assert_int_equal(ask(at->file, "SELECT kernels FROM kernel"), 2);
+}
+
+static void what_is_not_worth_saving_is_not_saved(void **state)
+{
+    folder *at = *state;
+    crn_context *context = open_with_cache(at->path);
+    assert_int_equal(context->saves, strstr(context->info.platform, "Portable Computing") == NULL);
+    context->saves = false;
+    run(context, "triple", 5, 15);
+    crn_context_free(context);
+    assert_int_equal(ask(at->file, "SELECT COUNT(*) FROM kernel"), 0);
 }
 
 static void no_folder_is_no_cache(void **state)
@@ -281,7 +300,7 @@ static void a_binary_that_the_driver_refuses_is_compiled_again(void **state)
     unsigned char nonsense[100];
     memset(nonsense, 0xA5, sizeof nonsense);
     const crn__cache_entry entry = {nonsense, sizeof nonsense, 1};
-    crn_context *context = open_with_cache(at->path);
+    crn_context *context = open_saving(at->path);
     run(context, "triple", 1, 3);
     key = context->programs[0]->key;
     crn_context_free(context);
@@ -467,6 +486,7 @@ int main(void)
         cmocka_unit_test(keys_differ_where_texts_do),
         cached_test(the_second_context_loads_what_the_first_compiled),
         cached_test(a_binary_is_replaced_when_more_of_its_kernels_have_run),
+        cached_test(what_is_not_worth_saving_is_not_saved),
         cached_test(no_folder_is_no_cache),
         cached_test(a_truncated_file_is_compiled_around_and_mended),
         cached_test(a_flipped_bit_never_changes_a_result),

@@ -187,6 +187,7 @@ static crn_status use_all(const char *cache, crn_error *error)
     options.cache_dir = cache;
     crn_status status = crn_context_create(&options, &context, error);
     if (status == CRN_OK) {
+        context->saves = true; /* PoCL's binaries too */
         status = use_context(context);
         *error = *crn_context_error(context);
         crn_context_free(context);
