@@ -34,18 +34,18 @@ static const ref_window one_by_one = {N, H, W, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, H, 
 static network draw(uint64_t key)
 {
     static const int channels[] = {1, 3, 4, 16};
-    uint64_t d = 0;
-    network n = {.c = op_choose(key, &d, 4, channels), .nodes = op_pick(key, &d, 3, MOST_NODES)};
+    network n = {.c = op_choose(key, 0, 4, channels), .nodes = op_pick(key, 1, 3, MOST_NODES)};
     n.count = N * H * W * n.c;
     int convs = 0; /* each multiplies the largest value by up to 2 c */
     for (int i = 2; i < n.nodes; i++) {
         step *s = &n.steps[i];
-        s->kind = (kind)op_pick(key, &d, ADD, KINDS - 1);
+        uint64_t d = (uint64_t)i * 4;
+        s->kind = (kind)op_pick(key, d, ADD, KINDS - 1);
         if (s->kind == CONV && ++convs > 2)
             s->kind = ADD;
         /* Mostly near the end, so that most of the graph hangs together. */
-        s->a = op_pick(key, &d, 0, 1) == 0 ? i - 1 : op_pick(key, &d, 0, i - 1);
-        s->b = s->kind == CONV ? op_pick(key, &d, 0, 1) : op_pick(key, &d, 0, i - 1);
+        s->a = op_pick(key, d + 1, 0, 1) == 0 ? i - 1 : op_pick(key, d + 2, 0, i - 1);
+        s->b = op_pick(key, d + 3, 0, s->kind == CONV ? 1 : i - 1);
     }
     n.dy = op_integers(key + 1, n.count, -2, 2);
     for (int i = 0; i < 2; i++) {
@@ -170,12 +170,11 @@ static void check(uint64_t key)
     build(&n, nodes);
     crn_node *loss = op_loss(nodes[n.nodes - 1], n.dy);
     const double *values[MOST_NODES] = {0}, *gradients[MOST_NODES] = {0}, *dweights[2] = {0};
-    uint64_t d = 0;
-    int rarity = op_pick(key + 6, &d, 0, 4); /* of fetches */
+    int rarity = op_pick(key + 6, 0, 0, 4); /* of fetches */
     for (int i = 0; i < n.nodes; i++) {
-        if (op_pick(key + 6, &d, 0, rarity) == 0)
+        if (op_pick(key + 6, 1 + (uint64_t)i, 0, rarity) == 0)
             values[i] = op_fetch(nodes[i]);
-        if (op_pick(key + 6, &d, 0, rarity) == 0)
+        if (op_pick(key + 7, (uint64_t)i, 0, rarity) == 0)
             gradients[i] = op_fetch_gradient(loss, nodes[i]);
     }
     for (int w = 0; w < 2; w++)

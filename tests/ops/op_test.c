@@ -4,8 +4,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/random.h"
+#include "ref/ref.h"
 
 #define MOST 32 /* feeds, and fetches, of a test */
 
@@ -121,21 +123,19 @@ double *op_uniform(uint64_t key, int64_t count, double low, double high)
 double *op_integers(uint64_t key, int64_t count, int low, int high)
 {
     double *values = op_array(count);
-    for (int64_t i = 0; i < count; i++) {
-        uint64_t draw = (uint64_t)i;
-        values[i] = op_pick(key, &draw, low, high);
-    }
+    for (int64_t i = 0; i < count; i++)
+        values[i] = op_pick(key, (uint64_t)i, low, high);
     return values;
 }
 
-int op_pick(uint64_t key, uint64_t *draw, int low, int high)
+int op_pick(uint64_t key, uint64_t n, int low, int high)
 {
-    return low + (int)(crn__random_bits(key, (*draw)++) % (uint64_t)(high - low + 1));
+    return low + (int)(crn__random_bits(key, n) % (uint64_t)(high - low + 1));
 }
 
-int op_choose(uint64_t key, uint64_t *draw, int count, const int *choices)
+int op_choose(uint64_t key, uint64_t n, int count, const int *choices)
 {
-    return choices[op_pick(key, draw, 0, count - 1)];
+    return choices[op_pick(key, n, 0, count - 1)];
 }
 
 int op_problems(void)
@@ -255,6 +255,23 @@ void op_run(crn_train_op *train)
     for (size_t f = 0; f < n_fetches; f++)
         for (int64_t i = 0; i < results[f].count; i++)
             results[f].values[i] = results[f].data[i];
+}
+
+/* ---- the reference of layers with an activation ---- */
+
+void op_activate(crn_activation activation, int count, const double *sum, const double *dy,
+                 double *y, double *dsum)
+{
+    if (activation == CRN_ACTIVATION_RELU) {
+        ref_relu_forward(count, sum, y);
+        ref_relu_backward(count, sum, dy, dsum);
+    } else if (activation == CRN_ACTIVATION_RELU6) {
+        ref_relu6_forward(count, sum, y);
+        ref_relu6_backward(count, sum, dy, dsum);
+    } else {
+        memcpy(y, sum, (size_t)count * sizeof *y);
+        memcpy(dsum, dy, (size_t)count * sizeof *dsum);
+    }
 }
 
 /* ---- comparing ---- */

@@ -49,9 +49,9 @@ double *op_array(int64_t count); /* zeros */
  */
 double *op_uniform(uint64_t key, int64_t count, double low, double high);
 double *op_integers(uint64_t key, int64_t count, int low, int high);
-/* One integer in [low, high]; one of `count` choices. *draw counts on, so calls differ. */
-int op_pick(uint64_t key, uint64_t *draw, int low, int high);
-int op_choose(uint64_t key, uint64_t *draw, int count, const int *choices);
+/* The n-th draw of a key: an integer in [low, high]; one of `count` choices. */
+int op_pick(uint64_t key, uint64_t n, int low, int high);
+int op_choose(uint64_t key, uint64_t n, int count, const int *choices);
 /* Random problems a test runs: CRN_TEST_PROBLEMS, else 200. */
 int op_problems(void);
 
@@ -77,6 +77,12 @@ const double *op_fetch_gradient_of(crn_node *loss, const char *variable);
 void op_forget_fetches(void);
 
 void op_run(crn_train_op *train); /* NULL: no update */
+
+/* ---- the reference of layers with an activation ---- */
+
+/* y = activation(sum), and dsum from dy; `count` elements each. */
+void op_activate(crn_activation activation, int count, const double *sum, const double *dy,
+                 double *y, double *dsum);
 
 /* ---- comparing ---- */
 

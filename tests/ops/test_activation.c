@@ -48,10 +48,10 @@ static void random_integers(void **state)
     (void)state;
     int count = op_problems();
     for (int i = 0; i < count; i++) {
-        uint64_t key = (uint64_t)i * 8, d = 0;
-        crn_shape shape = {.rank = op_pick(key, &d, 1, 4)};
+        uint64_t key = (uint64_t)i * 8;
+        crn_shape shape = {.rank = op_pick(key, 0, 1, 4)};
         for (int j = 0; j < shape.rank; j++)
-            shape.dims[j] = op_pick(key, &d, 1, shape.rank == 1 ? 200 : 11);
+            shape.dims[j] = op_pick(key, 1 + (uint64_t)j, 1, shape.rank == 1 ? 200 : 11);
         double *values = op_integers(key + 1, crn_shape_count(&shape), -3, 9);
         check(&rules[i % 2], shape, values, key + 2);
     }

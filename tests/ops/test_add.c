@@ -7,10 +7,10 @@ static void random_integers(void **state)
     (void)state;
     int problems = op_problems();
     for (int i = 0; i < problems; i++) {
-        uint64_t key = (uint64_t)i * 8, d = 0;
-        crn_shape shape = {.rank = op_pick(key, &d, 1, 4)};
+        uint64_t key = (uint64_t)i * 8;
+        crn_shape shape = {.rank = op_pick(key, 0, 1, 4)};
         for (int j = 0; j < shape.rank; j++)
-            shape.dims[j] = op_pick(key, &d, 1, shape.rank == 1 ? 200 : 11);
+            shape.dims[j] = op_pick(key, 1 + (uint64_t)j, 1, shape.rank == 1 ? 200 : 11);
         int count = (int)crn_shape_count(&shape);
         double *a = op_integers(key + 1, count, -3, 3), *b = op_integers(key + 2, count, -3, 3);
         double *dy = op_integers(key + 3, count, -3, 3), *y = op_array(count);

@@ -1,6 +1,5 @@
 /* crn_batch_norm: values, gradients and moving statistics. */
 #include <math.h>
-#include <string.h>
 
 #include "op_test.h"
 #include "ref/ref.h"
@@ -44,20 +43,6 @@ static values make_values(const problem *p)
                     .dbeta = op_array(c)};
 }
 
-static void activate(const problem *p, int count, const double *sum, values *v, double *dsum)
-{
-    if (p->activation == CRN_ACTIVATION_RELU) {
-        ref_relu_forward(count, sum, v->y);
-        ref_relu_backward(count, sum, v->dy, dsum);
-    } else if (p->activation == CRN_ACTIVATION_RELU6) {
-        ref_relu6_forward(count, sum, v->y);
-        ref_relu6_backward(count, sum, v->dy, dsum);
-    } else {
-        memcpy(v->y, sum, (size_t)count * sizeof *sum);
-        memcpy(dsum, v->dy, (size_t)count * sizeof *sum);
-    }
-}
-
 /* What the library must give; moves the moving statistics as the steps do. */
 static void work_out(const problem *p, values *v)
 {
@@ -67,7 +52,7 @@ static void work_out(const problem *p, values *v)
     if (p->inference) {
         ref_batch_norm_forward(v->rows, v->c, epsilon, v->x, v->moving_mean, v->moving_variance,
                                gamma, beta, sum);
-        activate(p, count, sum, v, dsum);
+        op_activate(p->activation, count, sum, v->dy, v->y, dsum);
         ref_batch_norm_backward_inference(v->rows, v->c, epsilon, v->x, v->moving_mean,
                                           v->moving_variance, gamma, dsum, v->dx, v->dgamma,
                                           v->dbeta);
@@ -76,7 +61,7 @@ static void work_out(const problem *p, values *v)
     double *mean = op_array(v->c), *variance = op_array(v->c);
     ref_moments(v->rows, v->c, v->x, mean, variance);
     ref_batch_norm_forward(v->rows, v->c, epsilon, v->x, mean, variance, gamma, beta, sum);
-    activate(p, count, sum, v, dsum);
+    op_activate(p->activation, count, sum, v->dy, v->y, dsum);
     ref_batch_norm_backward_training(v->rows, v->c, epsilon, v->x, gamma, dsum, v->dx, v->dgamma,
                                      v->dbeta);
     for (int step = 0; step < (p->steps > 0 ? p->steps : 1); step++)

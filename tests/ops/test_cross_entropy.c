@@ -35,9 +35,8 @@ static void check(kind k, int n, int classes, const double *labels, const double
 static double *one_hot(uint64_t key, int n, int classes)
 {
     double *labels = op_array(n * classes);
-    uint64_t d = 0;
     for (int i = 0; i < n; i++)
-        labels[i * classes + op_pick(key, &d, 0, classes - 1)] = 1;
+        labels[i * classes + op_pick(key, (uint64_t)i, 0, classes - 1)] = 1;
     return labels;
 }
 

@@ -74,28 +74,27 @@ static void check(const problem *p, const double *values, const double *dy, doub
 static problem draw_problem(uint64_t key)
 {
     static const int channels[] = {1, 3, 7, 16, 17, 32, 33, 64}, batches[] = {1, 2, 3, 5};
-    uint64_t d = 0;
-    for (;;) {
-        problem p = {.window = {.n = op_choose(key, &d, 4, batches),
-                                .h = op_pick(key, &d, 1, 15),
-                                .w = op_pick(key, &d, 1, 15),
-                                .kernel_h = op_pick(key, &d, 1, 3),
-                                .kernel_w = op_pick(key, &d, 1, 3),
-                                .stride_h = op_pick(key, &d, 1, 3),
-                                .stride_w = op_pick(key, &d, 1, 3),
+    for (uint64_t d = 0;; d += 32) {
+        problem p = {.window = {.n = op_choose(key, d, 4, batches),
+                                .h = op_pick(key, d + 1, 1, 15),
+                                .w = op_pick(key, d + 2, 1, 15),
+                                .kernel_h = op_pick(key, d + 3, 1, 3),
+                                .kernel_w = op_pick(key, d + 4, 1, 3),
+                                .stride_h = op_pick(key, d + 5, 1, 3),
+                                .stride_w = op_pick(key, d + 6, 1, 3),
                                 .rate_h = 1,
                                 .rate_w = 1},
-                     .c = op_choose(key, &d, 8, channels),
+                     .c = op_choose(key, d + 7, 8, channels),
                      .padding =
-                         (crn_padding)op_pick(key, &d, CRN_PADDING_SAME, CRN_PADDING_EXPLICIT)};
+                         (crn_padding)op_pick(key, d + 8, CRN_PADDING_SAME, CRN_PADDING_EXPLICIT)};
         ref_window *w = &p.window;
-        if (op_pick(key, &d, 0, 1) == 1)
+        if (op_pick(key, d + 9, 0, 1) == 1)
             w->kernel_w = w->kernel_h;
         /* Less than the window, so that each window sees something. */
-        w->pad_top = op_pick(key, &d, 0, w->kernel_h - 1);
-        w->pad_bottom = op_pick(key, &d, 0, w->kernel_h - 1);
-        w->pad_left = op_pick(key, &d, 0, w->kernel_w - 1);
-        w->pad_right = op_pick(key, &d, 0, w->kernel_w - 1);
+        w->pad_top = op_pick(key, d + 10, 0, w->kernel_h - 1);
+        w->pad_bottom = op_pick(key, d + 11, 0, w->kernel_h - 1);
+        w->pad_left = op_pick(key, d + 12, 0, w->kernel_w - 1);
+        w->pad_right = op_pick(key, d + 13, 0, w->kernel_w - 1);
         if (p.padding == CRN_PADDING_SAME)
             ref_window_same(w);
         else if (p.padding == CRN_PADDING_VALID)
