@@ -193,7 +193,8 @@ static crn_node *head(const network *net, crn_node *x, int64_t num_classes)
     crn_graph *graph = net->graph;
     if (net->options.global_pool) {
         x = crn_global_avg_pool(graph, x);
-        crn_end_point_add(graph, "global_pool", x);
+        if (net->options.spatial_squeeze)
+            crn_end_point_add(graph, "global_pool", x);
     }
     if (num_classes == 0)
         return x;

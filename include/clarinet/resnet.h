@@ -28,7 +28,8 @@ typedef struct crn_resnet_options {
     bool global_pool;      /* mean over height and width before the logits */
     int32_t output_stride; /* 0: the nominal one. Else input size / output size, reached by atrous
                               rates */
-    bool spatial_squeeze;  /* logits [N,C] rather than [N,1,1,C]; the research/slim variant */
+    bool spatial_squeeze;  /* logits [N,C] rather than [N,1,1,C]; the research/slim variant, which
+                              also has the end points "global_pool" and "scope/spatial_squeeze" */
     bool reuse;            /* share the variables of an earlier call with the same scope */
     bool include_root_block;
     const char *scope; /* NULL: "resnet_v1_50" and so on */
