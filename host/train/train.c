@@ -175,7 +175,11 @@ static crn_status restore(training *t)
     int64_t step = crn_train_op_step(t->op);
     if (step < 0)
         return crn__fail(t->error, CRN_FORMAT, "%s: its step is %" PRId64, path, step);
-    if (goes_on)
+    if (goes_on && step >= t->steps)
+        crn__log(t->context, CRN_LOG_INFO,
+                 "%s: training has done %" PRId64 " of %" PRId64 " steps: there is nothing to do",
+                 path, step, t->steps);
+    else if (goes_on)
         crn__log(t->context, CRN_LOG_INFO,
                  "%s: training goes on after step %" PRId64 " of %" PRId64, path, step, t->steps);
     else
@@ -213,7 +217,7 @@ static crn_status save(training *t)
     int64_t step = crn_train_op_step(t->op);
     if (t->path == NULL || t->saved == step)
         return CRN_OK;
-    char preprocessing[CRN_ERROR_TEXT], seed[24], classes[24];
+    char preprocessing[512], seed[24], classes[24];
     CRN__TRY(check_variables(t));
     crn_status status =
         crn_preprocessing_to_json(t->options.preprocessing, preprocessing, sizeof preprocessing);

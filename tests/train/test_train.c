@@ -195,6 +195,7 @@ static void a_finished_training_stays_finished(void **state)
     o.init_from = in_folder("whole/model.safetensors");
     expect(CRN_OK, crn_train(context, dataset, &o));
     assert_int_equal(d.count, 0);
+    assert_non_null(strstr(told, "nothing to do"));
     expect_same_file(in_folder("whole/model.safetensors"), in_folder("again/model.safetensors"));
 }
 
