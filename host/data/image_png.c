@@ -54,6 +54,7 @@ static bool read_header(decoder *d)
     png_set_read_fn(d->png, d, on_read);
     png_set_user_limits(d->png, CRN__IMAGE_MAX_SIDE, CRN__IMAGE_MAX_SIDE);
     png_set_chunk_malloc_max(d->png, MAX_CHUNK_MEMORY);
+    png_set_crc_action(d->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
     png_read_info(d->png, d->info);
     png_set_expand(d->png); /* palettes, 1 to 4 bits, transparent colours */
     png_set_scale_16(d->png);

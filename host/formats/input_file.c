@@ -62,7 +62,7 @@ crn_status crn__input_file_read(const crn__input_file *file, uint64_t offset, vo
         if (n < 0)
             return crn__fail(error, CRN_IO, "%s: %s", file->path, strerror(errno));
         if (n == 0)
-            return crn__fail(error, CRN_FORMAT, "%s: ends at byte %" PRIu64, file->path,
+            return crn__fail(error, CRN_FORMAT, "%s: is cut short: no byte %" PRIu64, file->path,
                              offset + done);
         done += (size_t)n;
     }

@@ -89,13 +89,14 @@ static void each_wrong_field_is_reported(void **state)
     assert_fails(read_bytes(*state, WITH(7, 1), sizeof images, 3, &error), CRN_FORMAT,
                  "bytes behind its array");
     assert_fails(read_bytes(*state, WITH(7, 3), sizeof images, 3, &error), CRN_FORMAT,
-                 "ends at byte 28");
+                 "is cut short: no byte 28");
     assert_fails(read_bytes(*state, WITH(4, 255), sizeof images, 3, &error), CRN_FORMAT,
                  "more data than a file of 28 bytes holds");
     /* 65536 x 65536 x 65536 x 65536 would wrap to 0. */
     static const unsigned char vast[20] = {0, 0, 8, 4, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1};
     assert_fails(read_bytes(*state, vast, sizeof vast, 4, &error), CRN_FORMAT, "more data than");
-    assert_fails(read_bytes(*state, "", 0, 3, &error), CRN_FORMAT, "hostile: ends at byte 0");
+    assert_fails(read_bytes(*state, "", 0, 3, &error), CRN_FORMAT,
+                 "hostile: is cut short: no byte 0");
 }
 
 static void hostile_gzip_is_reported(void **state)
