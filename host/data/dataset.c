@@ -14,7 +14,7 @@
 #define MAX_LABEL 65535
 
 static const struct {
-    bool (*matches)(const char *folder);
+    crn_status (*matches)(const char *folder, bool *matches, crn_error *error);
     crn_status (*open)(const char *folder, crn_split split, crn_dataset *dataset, crn_error *error);
 } kinds[] = {{crn__idx_dataset_matches, crn__idx_dataset_open},
              {crn__npy_dataset_matches, crn__npy_dataset_open},
@@ -29,9 +29,12 @@ static crn_status open_kind(const char *path, crn_split split, crn_dataset *data
                          "%s: %s", path, strerror(errno));
     if (!S_ISDIR(status.st_mode))
         return crn__fail(error, CRN_INVALID, "%s: a data set is a folder", path);
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        if (kinds[i].matches(path))
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        bool matches;
+        CRN__TRY(kinds[i].matches(path, &matches, error));
+        if (matches)
             return kinds[i].open(path, split, dataset, error);
+    }
     return crn__fail(error, CRN_FORMAT,
                      "%s: no data set: neither {train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz], "
                      "nor images.npy and labels.npy, nor a folder a class with .png, .jpg or .jpeg "
@@ -139,16 +142,15 @@ crn_status crn_dataset_read(const crn_dataset *dataset, const size_t *indices, s
 
 /* ---- shared by the kinds ---- */
 
-bool crn__is_file(const char *path)
+crn_status crn__has_file(const char *folder, const char *name, bool *has, crn_error *error)
 {
     struct stat status;
-    return path != NULL && stat(path, &status) == 0 && S_ISREG(status.st_mode);
-}
-
-bool crn__is_folder(const char *path)
-{
-    struct stat status;
-    return path != NULL && stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+    char *path = crn__path_join(folder, name);
+    if (path == NULL)
+        return crn__fail_memory(error);
+    *has = stat(path, &status) == 0 && S_ISREG(status.st_mode);
+    free(path);
+    return CRN_OK;
 }
 
 char *crn__path_join(const char *folder, const char *name)

@@ -30,20 +30,20 @@ struct crn_dataset {
  * Each kind: does the folder look like it; fill in `dataset`, which is zeroed and freed by the
  * caller also after a failure.
  */
-bool crn__idx_dataset_matches(const char *folder);
+crn_status crn__idx_dataset_matches(const char *folder, bool *matches, crn_error *error);
 crn_status crn__idx_dataset_open(const char *folder, crn_split split, crn_dataset *dataset,
                                  crn_error *error);
-bool crn__npy_dataset_matches(const char *folder);
+crn_status crn__npy_dataset_matches(const char *folder, bool *matches, crn_error *error);
 crn_status crn__npy_dataset_open(const char *folder, crn_split split, crn_dataset *dataset,
                                  crn_error *error);
-bool crn__folder_dataset_matches(const char *folder);
+crn_status crn__folder_dataset_matches(const char *folder, bool *matches, crn_error *error);
 crn_status crn__folder_dataset_open(const char *folder, crn_split split, crn_dataset *dataset,
                                     crn_error *error);
 
 /* ---- shared by the kinds ---- */
 
-bool crn__is_file(const char *path);
-bool crn__is_folder(const char *path);
+/* *has: whether the folder holds a regular file, or a link to one, of that name. */
+crn_status crn__has_file(const char *folder, const char *name, bool *has, crn_error *error);
 /* folder/name, ended by free(); NULL when there is no memory. */
 char *crn__path_join(const char *folder, const char *name);
 

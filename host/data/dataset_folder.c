@@ -2,7 +2,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "data/dataset.h"
+#include "formats/json_text.h"
 
 typedef struct name_list {
     char **names;
@@ -69,7 +69,8 @@ static crn_status list_folder(const char *path, bool (*wanted)(int folder, const
     *out = (name_list){0};
     DIR *folder = opendir(path);
     if (folder == NULL)
-        return crn__fail(error, CRN_IO, "%s: %s", path, strerror(errno));
+        return errno == ENOMEM ? crn__fail_memory(error)
+                               : crn__fail(error, CRN_IO, "%s: %s", path, strerror(errno));
     crn_status status = CRN_OK;
     while (status == CRN_OK) {
         errno = 0;
@@ -94,14 +95,13 @@ static crn_status list_folder(const char *path, bool (*wanted)(int folder, const
     return status;
 }
 
-static bool has_class_folders(const char *path)
+crn_status crn__folder_dataset_matches(const char *folder, bool *matches, crn_error *error)
 {
     name_list classes;
-    if (path == NULL || list_folder(path, is_class_folder, &classes, NULL) != CRN_OK)
-        return false;
-    bool has = classes.count > 0;
+    CRN__TRY(list_folder(folder, is_class_folder, &classes, error));
+    *matches = classes.count > 0;
     free_names(&classes);
-    return has;
+    return CRN_OK;
 }
 
 /* ---- the source ---- */
@@ -138,19 +138,22 @@ static const crn__source_kind folder_kind = {read_image, name_image, free_source
 
 /* ---- opening ---- */
 
-/* A subfolder that holds class folders itself; NULL: there is none of that name. */
-static char *find_split(const char *folder, const char *name)
+/* *path becomes that of a subfolder that holds class folders itself; NULL: there is none. */
+static crn_status find_split(const char *folder, const char *name, char **path, crn_error *error)
 {
-    char *path = crn__path_join(folder, name);
-    if (has_class_folders(path))
-        return path;
-    free(path);
-    return NULL;
-}
-
-bool crn__folder_dataset_matches(const char *folder)
-{
-    return has_class_folders(folder);
+    struct stat status;
+    bool found = false;
+    *path = crn__path_join(folder, name);
+    if (*path == NULL)
+        return crn__fail_memory(error);
+    crn_status result = CRN_OK;
+    if (lstat(*path, &status) == 0 && S_ISDIR(status.st_mode))
+        result = crn__folder_dataset_matches(*path, &found, error);
+    if (!found) {
+        free(*path);
+        *path = NULL;
+    }
+    return result;
 }
 
 /* Appends a class folder's files, which the source then owns. */
@@ -201,13 +204,10 @@ static crn_status add_class(crn_dataset *dataset, folder_source *source, const c
 /* Class names go into checkpoints, as JSON: better refused before a training than after it. */
 static crn_status check_class_names(const char *folder, const name_list *classes, crn_error *error)
 {
-    for (size_t i = 0; i < classes->count; i++) {
-        json_t *text = json_string(classes->names[i]);
-        if (text == NULL)
+    for (size_t i = 0; i < classes->count; i++)
+        if (!crn__is_utf8(classes->names[i]))
             return crn__fail(error, CRN_FORMAT, "%s/%s: the name of a class is not UTF-8", folder,
                              classes->names[i]);
-        json_decref(text);
-    }
     return CRN_OK;
 }
 
@@ -243,15 +243,18 @@ static crn_status open_split(const char *train, const char *folder, crn_dataset 
 crn_status crn__folder_dataset_open(const char *folder, crn_split split, crn_dataset *dataset,
                                     crn_error *error)
 {
-    char *train = find_split(folder, "train");
-    char *test = NULL;
-    if (train != NULL && (test = find_split(folder, "test")) == NULL)
-        test = find_split(folder, "val");
+    char *train = NULL, *test = NULL;
+    crn_status status = find_split(folder, "train", &train, error);
+    if (status == CRN_OK && train != NULL)
+        status = find_split(folder, "test", &test, error);
+    if (status == CRN_OK && train != NULL && test == NULL)
+        status = find_split(folder, "val", &test, error);
     dataset->channels = 3;
     dataset->has_test = test != NULL;
     const char *first = train != NULL ? train : folder;
-    crn_status status =
-        open_split(first, split == CRN_SPLIT_TEST && test != NULL ? test : first, dataset, error);
+    if (status == CRN_OK)
+        status = open_split(first, split == CRN_SPLIT_TEST && test != NULL ? test : first, dataset,
+                            error);
     free(train);
     free(test);
     return status;

@@ -14,30 +14,41 @@ typedef struct idx_source {
     char *path;
 } idx_source;
 
-/* The path of "train-images-idx3-ubyte" or of the same with .gz; NULL: there is neither. */
-static char *find_file(const char *folder, crn_split split, const char *what)
+/* *path becomes that of "train-images-idx3-ubyte" or the same with .gz; NULL: there is neither. */
+static crn_status find_file(const char *folder, crn_split split, const char *what, char **path,
+                            crn_error *error)
 {
+    *path = NULL;
     for (int gz = 0; gz < 2; gz++) {
         char name[64];
+        bool has;
         snprintf(name, sizeof name, "%s-%s-ubyte%s", split_names[split], what, gz ? ".gz" : "");
-        char *path = crn__path_join(folder, name);
-        if (crn__is_file(path))
-            return path;
+        CRN__TRY(crn__has_file(folder, name, &has, error));
+        if (has)
+            return (*path = crn__path_join(folder, name)) != NULL ? CRN_OK
+                                                                  : crn__fail_memory(error);
+    }
+    return CRN_OK;
+}
+
+/* Which splits have images. */
+static crn_status find_splits(const char *folder, bool has[2], crn_error *error)
+{
+    for (int split = CRN_SPLIT_TRAIN; split <= CRN_SPLIT_TEST; split++) {
+        char *path;
+        CRN__TRY(find_file(folder, (crn_split)split, "images-idx3", &path, error));
+        has[split] = path != NULL;
         free(path);
     }
-    return NULL;
+    return CRN_OK;
 }
 
-static bool has_images(const char *folder, crn_split split)
+crn_status crn__idx_dataset_matches(const char *folder, bool *matches, crn_error *error)
 {
-    char *path = find_file(folder, split, "images-idx3");
-    free(path);
-    return path != NULL;
-}
-
-bool crn__idx_dataset_matches(const char *folder)
-{
-    return has_images(folder, CRN_SPLIT_TRAIN) || has_images(folder, CRN_SPLIT_TEST);
+    bool has[2];
+    CRN__TRY(find_splits(folder, has, error));
+    *matches = has[CRN_SPLIT_TRAIN] || has[CRN_SPLIT_TEST];
+    return CRN_OK;
 }
 
 static crn_status read_image(const void *source, size_t index, crn__image *image, crn_error *error)
@@ -75,9 +86,7 @@ static crn_status read_images(const char *folder, crn_split split, crn_dataset *
         return crn__fail_memory(error);
     dataset->kind = &idx_kind;
     dataset->source = source;
-    source->path = find_file(folder, split, "images-idx3");
-    if (source->path == NULL)
-        return crn__fail_memory(error);
+    CRN__TRY(find_file(folder, split, "images-idx3", &source->path, error));
     CRN__TRY(crn__idx_read(source->path, 3, &source->images, error));
     const int64_t *dims = source->images.shape.dims;
     CRN__TRY(crn__image_check_size(source->path, dims[1], dims[2], error));
@@ -91,7 +100,8 @@ static crn_status read_images(const char *folder, crn_split split, crn_dataset *
 static crn_status read_labels(const char *folder, crn_split split, crn_dataset *dataset,
                               crn_error *error)
 {
-    char *path = find_file(folder, split, "labels-idx1");
+    char *path;
+    CRN__TRY(find_file(folder, split, "labels-idx1", &path, error));
     if (path == NULL)
         return crn__fail(error, CRN_NOT_FOUND, "%s: no %s-labels-idx1-ubyte", folder,
                          split_names[split]);
@@ -115,13 +125,14 @@ static crn_status read_labels(const char *folder, crn_split split, crn_dataset *
 crn_status crn__idx_dataset_open(const char *folder, crn_split split, crn_dataset *dataset,
                                  crn_error *error)
 {
-    bool train = has_images(folder, CRN_SPLIT_TRAIN), test = has_images(folder, CRN_SPLIT_TEST);
-    dataset->has_test = train && test;
-    if (!dataset->has_test)
-        split = train ? CRN_SPLIT_TRAIN : CRN_SPLIT_TEST;
-    else /* the number of classes is that of both splits */
-        CRN__TRY(read_labels(folder, split == CRN_SPLIT_TRAIN ? CRN_SPLIT_TEST : CRN_SPLIT_TRAIN,
-                             dataset, error));
+    bool has[2];
+    CRN__TRY(find_splits(folder, has, error));
+    dataset->has_test = has[CRN_SPLIT_TRAIN] && has[CRN_SPLIT_TEST];
+    crn_split other = split == CRN_SPLIT_TRAIN ? CRN_SPLIT_TEST : CRN_SPLIT_TRAIN;
+    if (dataset->has_test) /* the number of classes is that of both splits */
+        CRN__TRY(read_labels(folder, other, dataset, error));
+    else if (!has[split])
+        split = other;
     CRN__TRY(read_labels(folder, split, dataset, error));
     size_t labels = dataset->size;
     CRN__TRY(read_images(folder, split, dataset, error));

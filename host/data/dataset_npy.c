@@ -17,17 +17,9 @@ typedef struct npy_source {
     int32_t channels;
 } npy_source;
 
-static bool has_file(const char *folder, const char *name)
+crn_status crn__npy_dataset_matches(const char *folder, bool *matches, crn_error *error)
 {
-    char *path = crn__path_join(folder, name);
-    bool has = crn__is_file(path);
-    free(path);
-    return has;
-}
-
-bool crn__npy_dataset_matches(const char *folder)
-{
-    return has_file(folder, image_files[CRN_SPLIT_TRAIN]);
+    return crn__has_file(folder, image_files[CRN_SPLIT_TRAIN], matches, error);
 }
 
 /* Catches NaN, and pictures that were normalised already. */
@@ -146,13 +138,12 @@ static crn_status with_path(const char *folder, const char *name, crn_dataset *d
 crn_status crn__npy_dataset_open(const char *folder, crn_split split, crn_dataset *dataset,
                                  crn_error *error)
 {
-    dataset->has_test = has_file(folder, image_files[CRN_SPLIT_TEST]);
-    if (!dataset->has_test)
+    CRN__TRY(crn__has_file(folder, image_files[CRN_SPLIT_TEST], &dataset->has_test, error));
+    crn_split other = split == CRN_SPLIT_TRAIN ? CRN_SPLIT_TEST : CRN_SPLIT_TRAIN;
+    if (dataset->has_test) /* the number of classes is that of both splits */
+        CRN__TRY(with_path(folder, label_files[other], dataset, read_labels, error));
+    else
         split = CRN_SPLIT_TRAIN;
-    else /* the number of classes is that of both splits */
-        CRN__TRY(with_path(folder,
-                           label_files[split == CRN_SPLIT_TRAIN ? CRN_SPLIT_TEST : CRN_SPLIT_TRAIN],
-                           dataset, read_labels, error));
     CRN__TRY(with_path(folder, label_files[split], dataset, read_labels, error));
     size_t labels = dataset->size;
     CRN__TRY(with_path(folder, image_files[split], dataset, open_images, error));

@@ -42,6 +42,14 @@ static bool is_harmless(tjhandle handle)
            strstr(tjGetErrorStr2(handle), "extraneous bytes") != NULL;
 }
 
+static crn_status fail(tjhandle handle, const char *path, crn_error *error)
+{
+    const char *text = tjGetErrorStr2(handle);
+    if (strstr(text, "nsufficient memory") != NULL || strstr(text, "Memory allocation") != NULL)
+        return crn__fail_memory(error);
+    return crn__fail(error, CRN_FORMAT, "%s: broken JPEG: %s", path, text);
+}
+
 static crn_status decode(tjhandle handle, const char *path, const unsigned char *data, size_t size,
                          crn__image *out, crn_error *error)
 {
@@ -49,7 +57,7 @@ static crn_status decode(tjhandle handle, const char *path, const unsigned char 
     int result = tjDecompressHeader3(handle, data, size, &width, &height, &subsampling, &colours);
     /* A subsampling that turbojpeg has no name for fails here, and decodes well. */
     if (result != 0 && (width < 1 || height < 1 || colours < 0))
-        return crn__fail(error, CRN_FORMAT, "%s: broken JPEG: %s", path, tjGetErrorStr2(handle));
+        return fail(handle, path, error);
     CRN__TRY(crn__image_check_size(path, height, width, error));
 
     bool cmyk = colours == TJCS_CMYK || colours == TJCS_YCCK;
@@ -63,7 +71,7 @@ static crn_status decode(tjhandle handle, const char *path, const unsigned char 
                       TJFLAG_LIMITSCANS) != 0 &&
         !is_harmless(handle)) {
         free(pixels);
-        return crn__fail(error, CRN_FORMAT, "%s: broken JPEG: %s", path, tjGetErrorStr2(handle));
+        return fail(handle, path, error);
     }
     if (cmyk)
         cmyk_to_rgb(pixels, count, has_adobe_marker(data, size));

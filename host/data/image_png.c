@@ -18,8 +18,25 @@ typedef struct decoder {
     size_t size, at;
     unsigned char *pixels;
     png_bytep *rows;
+    bool no_memory;
     char message[128];
 } decoder;
+
+/* libpng and its zlib say "broken" where memory is short: noted here, where it is known. */
+static png_voidp on_malloc(png_structp png, png_alloc_size_t bytes)
+{
+    decoder *d = png_get_mem_ptr(png);
+    png_voidp memory = malloc(bytes);
+    if (memory == NULL)
+        d->no_memory = true;
+    return memory;
+}
+
+static void on_free(png_structp png, png_voidp memory)
+{
+    (void)png;
+    free(memory);
+}
 
 static void on_error(png_structp png, png_const_charp message)
 {
@@ -81,10 +98,16 @@ static void composite(unsigned char *pixels, size_t count, int channels)
             *out++ = (unsigned char)((pixels[c] * pixels[channels - 1] + 127) / 255);
 }
 
+static crn_status fail(const decoder *d, const char *path, crn_error *error)
+{
+    return d->no_memory ? crn__fail_memory(error)
+                        : crn__fail(error, CRN_FORMAT, "%s: broken PNG: %s", path, d->message);
+}
+
 static crn_status decode(decoder *d, const char *path, crn__image *out, crn_error *error)
 {
     if (!read_header(d))
-        return crn__fail(error, CRN_FORMAT, "%s: broken PNG: %s", path, d->message);
+        return fail(d, path, error);
     size_t height = png_get_image_height(d->png, d->info);
     size_t width = png_get_image_width(d->png, d->info);
     size_t row = png_get_rowbytes(d->png, d->info);
@@ -98,7 +121,7 @@ static crn_status decode(decoder *d, const char *path, crn__image *out, crn_erro
     for (size_t y = 0; y < height; y++)
         d->rows[y] = d->pixels + y * row;
     if (!read_pixels(d))
-        return crn__fail(error, CRN_FORMAT, "%s: broken PNG: %s", path, d->message);
+        return fail(d, path, error);
 
     bool alpha = channels == 2 || channels == 4;
     if (alpha)
@@ -116,7 +139,8 @@ crn_status crn__png_decode(const char *path, const unsigned char *data, size_t s
                            crn__image *out, crn_error *error)
 {
     decoder d = {.data = data, .size = size};
-    d.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &d, on_error, on_warning);
+    d.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &d, on_error, on_warning, &d, on_malloc,
+                                     on_free);
     d.info = d.png != NULL ? png_create_info_struct(d.png) : NULL;
     crn_status status = d.info != NULL ? decode(&d, path, out, error) : crn__fail_memory(error);
     png_destroy_read_struct(&d.png, &d.info, NULL);

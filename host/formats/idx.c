@@ -77,6 +77,8 @@ static crn_status inflate_some(stream *s, void *data, size_t bytes, size_t *got,
         s->inflater.next_out = (unsigned char *)data + *got;
         s->inflater.avail_out = (uInt)room;
         int result = inflate(&s->inflater, Z_NO_FLUSH);
+        if (result == Z_MEM_ERROR)
+            return crn__fail_memory(error);
         if (result != Z_OK && result != Z_STREAM_END)
             return crn__fail(error, CRN_FORMAT, "%s: broken gzip: %s", s->file.path,
                              s->inflater.msg != NULL ? s->inflater.msg : zError(result));

@@ -1,17 +1,17 @@
 #include "formats/safetensors_header.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "formats/json_text.h"
 
 /*
  * The header is read with a cursor, not into a tree of values: a tree takes up to 80 bytes of
- * memory for each byte of a hostile text. jansson decodes the strings.
+ * memory for each byte of a hostile text.
  */
 typedef struct cursor {
     const char *path;
@@ -91,14 +91,11 @@ static bool slice_is(slice quoted, const char *word)
 
 static crn_status decode(const cursor *c, slice quoted, char **out)
 {
-    json_error_t detail;
-    json_t *value = json_loadb(quoted.text, quoted.length, JSON_DECODE_ANY, &detail);
-    if (value == NULL)
-        return json_error_code(&detail) == json_error_out_of_memory ? crn__fail_memory(c->error)
-                                                                    : fail_at(c, detail.text);
-    *out = crn__strdup(json_string_value(value));
-    json_decref(value);
-    return *out != NULL ? CRN_OK : crn__fail_memory(c->error);
+    const char *what;
+    crn_status status = crn__json_decode(quoted.text + 1, quoted.length - 2, out, &what);
+    return status == CRN_OK          ? CRN_OK
+           : status == CRN_NO_MEMORY ? crn__fail_memory(c->error)
+                                     : fail_at(c, what);
 }
 
 static crn_status read_string(cursor *c, char **out)

@@ -1,7 +1,6 @@
 #include "formats/safetensors.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "formats/atomic_file.h"
+#include "formats/json_text.h"
 #include "formats/safetensors_header.h"
 
 #define PREFIX_LENGTH (sizeof CRN__SAFETENSORS_PREFIX - 1)
@@ -28,14 +28,6 @@ struct crn__safetensors_writer {
 
 /* ---- header ---- */
 
-static bool write_string(FILE *stream, const char *text)
-{
-    json_t *string = json_string(text); /* NULL when text is not UTF-8 */
-    bool ok = string != NULL && json_dumpf(string, stream, JSON_ENCODE_ANY | JSON_COMPACT) == 0;
-    json_decref(string);
-    return ok;
-}
-
 static crn_status write_metadata(FILE *stream, const char *path, const crn_metadata *metadata,
                                  size_t n_metadata, size_t n_tensors, crn_error *error)
 {
@@ -44,10 +36,14 @@ static crn_status write_metadata(FILE *stream, const char *path, const crn_metad
         fputc('0', stream);
     fputs("\",\"" CRN__SAFETENSORS_FORMAT_KEY "\":\"1\"", stream);
     for (size_t i = 0; i < n_metadata; i++) {
-        fputc(',', stream);
-        if (!write_string(stream, metadata[i].key) || fputc(':', stream) == EOF ||
-            !write_string(stream, metadata[i].value))
+        const crn_metadata *pair = &metadata[i];
+        if (pair->key == NULL || pair->value == NULL || !crn__is_utf8(pair->key) ||
+            !crn__is_utf8(pair->value))
             return crn__fail(error, CRN_INVALID, "%s: metadata %zu is not UTF-8", path, i);
+        fputc(',', stream);
+        crn__json_write(stream, pair->key);
+        fputc(':', stream);
+        crn__json_write(stream, pair->value);
     }
     fputc('}', stream);
     return CRN_OK;
@@ -66,10 +62,11 @@ static crn_status write_tensor(FILE *stream, const char *path,
         __builtin_add_overflow(*offset, bytes, &end))
         return crn__fail(error, CRN_INVALID, "%s: \"%s\" is no tensor that can be saved", path,
                          tensor->name);
-    fputc(',', stream);
-    if (!write_string(stream, tensor->name))
+    if (!crn__is_utf8(tensor->name))
         return crn__fail(error, CRN_INVALID, "%s: tensor name \"%s\" is not UTF-8", path,
                          tensor->name);
+    fputc(',', stream);
+    crn__json_write(stream, tensor->name);
     fprintf(stream, ":{\"dtype\":\"%s\",\"shape\":[", tensor->dtype == CRN_F32 ? "F32" : "I32");
     for (int i = 0; i < tensor->shape.rank; i++)
         fprintf(stream, "%s%" PRId64, i > 0 ? "," : "", tensor->shape.dims[i]);
