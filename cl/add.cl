@@ -2,6 +2,6 @@
 KERNEL void forward(const __global vec *a, const __global vec *b, __global vec *y, long n,
                     int activation)
 {
-    FOR_EACH(i, n)
-    y[i] = activate(a[i] + b[i], activation);
+    FOR_EACH (i, n)
+        y[i] = activate(a[i] + b[i], activation);
 }

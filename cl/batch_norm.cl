@@ -1,28 +1,26 @@
 /*
  * Batch normalisation over the rows of x [rows][vectors], where a row is a pixel's channels.
  *
- * Variance comes from deviations (each chunk's from its own first row, the chunks' merged as Chan, Golub
- * and LeVeque do, 1979), never from E[x^2] - E[x]^2.
+ * Variance comes from deviations (each chunk's from its own first row, the chunks' merged as Chan,
+ * Golub and LeVeque do, 1979), never from E[x^2] - E[x]^2.
  */
 
 /*
- * Per chunk of rows and channel: partial[chunk][0] = mean, partial[chunk][1] = sum of squared deviations.
- * partial [chunks][2][vectors]
+ * Per chunk of rows and channel: partial[chunk][0] = mean, partial[chunk][1] = sum of squared
+ * deviations. partial [chunks][2][vectors]
  */
 KERNEL void statistics(const __global vec *x, __global vec *partial, long rows, int vectors)
 {
     ROW_RANGE(rows);
     __global vec *sum = partial + get_global_id(1) * 2 * vectors, *square = sum + vectors;
     const __global vec *first = x + row_begin * vectors;
-    FOR_EACH_CHANNEL(c, vectors)
-    {
+    FOR_EACH_CHANNEL (c, vectors) {
         sum[c] = (vec)(0.0f);
         square[c] = (vec)(0.0f);
     }
     for (long row = row_begin; row < row_end; row += 8) {
         const long end = min(row + 8, row_end);
-        FOR_EACH_CHANNEL(c, vectors)
-        {
+        FOR_EACH_CHANNEL (c, vectors) {
             const vec shift = first[c];
             vec s = sum[c], q = square[c];
             for (long r = row; r < end; r++) {
@@ -35,8 +33,7 @@ KERNEL void statistics(const __global vec *x, __global vec *partial, long rows, 
         }
     }
     const float count = (float)(row_end - row_begin);
-    FOR_EACH_CHANNEL(c, vectors)
-    {
+    FOR_EACH_CHANNEL (c, vectors) {
         const vec s = sum[c];
         sum[c] = first[c] + s / count;
         square[c] = fmax(square[c] - s * s / count, (vec)(0.0f));
@@ -44,15 +41,15 @@ KERNEL void statistics(const __global vec *x, __global vec *partial, long rows, 
 }
 
 /*
- * Merges the chunks in their order: mean [vectors], inverse = 1 / sqrt(population variance + epsilon).
- * With `moves`: moving = decay * moving + (1 - decay) * batch, the variance Bessel-corrected.
+ * Merges the chunks in their order: mean [vectors], inverse = 1 / sqrt(population variance +
+ * epsilon). With `moves`: moving = decay * moving + (1 - decay) * batch, the variance
+ * Bessel-corrected.
  */
 KERNEL void finalise(const __global vec *partial, __global vec *mean, __global vec *inverse,
-                     __global vec *moving_mean, __global vec *moving_variance, long rows, int vectors,
-                     int chunks, float epsilon, float decay, int moves)
+                     __global vec *moving_mean, __global vec *moving_variance, long rows,
+                     int vectors, int chunks, float epsilon, float decay, int moves)
 {
-    FOR_EACH(c, (long)vectors)
-    {
+    FOR_EACH (c, (long)vectors) {
         vec m = partial[c], m2 = partial[vectors + c];
         for (int k = 1; k < chunks; k++) {
             const long before = rows * k / chunks, after = rows * (k + 1) / chunks;
@@ -75,8 +72,8 @@ KERNEL void finalise(const __global vec *partial, __global vec *mean, __global v
 /* inverse = 1 / sqrt(variance + epsilon): of the moving variance, when not training */
 KERNEL void invert(const __global vec *variance, __global vec *inverse, long n, float epsilon)
 {
-    FOR_EACH(c, n)
-    inverse[c] = 1.0f / sqrt(variance[c] + epsilon);
+    FOR_EACH (c, n)
+        inverse[c] = 1.0f / sqrt(variance[c] + epsilon);
 }
 
 /* gamma and beta may be missing */
@@ -90,8 +87,7 @@ KERNEL void forward(const __global vec *x, const __global vec *mean, const __glo
 {
     ROW_RANGE(rows);
     for (long row = row_begin; row < row_end; row++)
-        FOR_EACH_CHANNEL(c, vectors)
-        {
+        FOR_EACH_CHANNEL (c, vectors) {
             const long i = row * vectors + c;
             y[i] = activate(fma(x[i] - mean[c], SCALE(c), SHIFT(c)), activation);
         }
@@ -108,15 +104,13 @@ KERNEL void backward_sums(const __global vec *x, const __global vec *dy, const _
 {
     ROW_RANGE(rows);
     __global vec *sum = partial + get_global_id(1) * 2 * vectors, *product = sum + vectors;
-    FOR_EACH_CHANNEL(c, vectors)
-    {
+    FOR_EACH_CHANNEL (c, vectors) {
         sum[c] = (vec)(0.0f);
         product[c] = (vec)(0.0f);
     }
     for (long row = row_begin; row < row_end; row += 8) {
         const long end = min(row + 8, row_end);
-        FOR_EACH_CHANNEL(c, vectors)
-        {
+        FOR_EACH_CHANNEL (c, vectors) {
             const vec m = mean[c], scale = SCALE(c), shift = SHIFT(c);
             vec s = sum[c], p = product[c];
             for (long r = row; r < end; r++) {
@@ -130,20 +124,20 @@ KERNEL void backward_sums(const __global vec *x, const __global vec *dy, const _
             product[c] = p;
         }
     }
-    FOR_EACH_CHANNEL(c, vectors)
-    product[c] *= inverse[c];
+    FOR_EACH_CHANNEL (c, vectors)
+        product[c] *= inverse[c];
 }
 
 /*
  * Adds the chunks: dbeta (+)= sum of g, dgamma (+)= sum of g * n, where wanted, and
  * means[0] = mean of g, means[1] = mean of g * n, or 0 for fixed statistics. means [2][vectors]
  */
-KERNEL void backward_finalise(const __global vec *partial, __global vec *dgamma, __global vec *dbeta,
-                              __global vec *means, long rows, int vectors, int chunks, int is_training,
-                              int accumulate_gamma, int accumulate_beta)
+KERNEL void backward_finalise(const __global vec *partial, __global vec *dgamma,
+                              __global vec *dbeta, __global vec *means, long rows, int vectors,
+                              int chunks, int is_training, int accumulate_gamma,
+                              int accumulate_beta)
 {
-    FOR_EACH(c, (long)vectors)
-    {
+    FOR_EACH (c, (long)vectors) {
         vec s = partial[c], p = partial[vectors + c];
         for (int k = 1; k < chunks; k++) {
             s += partial[(long)k * 2 * vectors + c];
@@ -160,14 +154,13 @@ KERNEL void backward_finalise(const __global vec *partial, __global vec *dgamma,
 
 /* dx (+)= gamma * inverse * (g - mean of g - n * mean of g * n); dx may be dy */
 KERNEL void backward(const __global vec *x, const __global vec *dy, const __global vec *mean,
-                     const __global vec *inverse, const __global vec *gamma, const __global vec *beta,
-                     const __global vec *means, __global vec *dx, long rows, int vectors,
-                     int activation, int accumulate)
+                     const __global vec *inverse, const __global vec *gamma,
+                     const __global vec *beta, const __global vec *means, __global vec *dx,
+                     long rows, int vectors, int activation, int accumulate)
 {
     ROW_RANGE(rows);
     for (long row = row_begin; row < row_end; row++)
-        FOR_EACH_CHANNEL(c, vectors)
-        {
+        FOR_EACH_CHANNEL (c, vectors) {
             const long i = row * vectors + c;
             const vec d = x[i] - mean[c], scale = SCALE(c);
             const vec g = activation_gradient(fma(d, scale, SHIFT(c)), dy[i], activation);

@@ -4,8 +4,7 @@ KERNEL void bias_activation(__global vec *y, const __global vec *biases, long ro
 {
     ROW_RANGE(rows);
     for (long row = row_begin; row < row_end; row++)
-        FOR_EACH_CHANNEL(c, vectors)
-        {
+        FOR_EACH_CHANNEL (c, vectors) {
             const long i = row * vectors + c;
             y[i] = activate(biases ? y[i] + biases[c] : y[i], activation);
         }

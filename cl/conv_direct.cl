@@ -1,18 +1,20 @@
 /*
- * Direct convolution on NHWC images, for devices whose work-items are threads with vector registers (CPUs).
+ * Direct convolution on NHWC images, for devices whose work-items are threads with vector registers
+ * (CPUs).
  *
- * A work-item owns a tile of TILE destination points by BLOCK vectors of channels in registers and walks
- * through taps and source channels; nothing is shared, no barrier. Weights come packed, so that the walk
- * reads them in order: w [channel blocks][taps][source channels][BLOCK vectors], zeros past the last channel
- * (conv_pack.cl). Points outside the source read a line of zeros, so that edges cost no branch in the walk.
+ * A work-item owns a tile of TILE destination points by BLOCK vectors of channels in registers and
+ * walks through taps and source channels; nothing is shared, no barrier. Weights come packed, so
+ * that the walk reads them in order: w [channel blocks][taps][source channels][BLOCK vectors],
+ * zeros past the last channel (conv_pack.cl). Points outside the source read a line of zeros, so
+ * that edges cost no branch in the walk.
  *
- * The same kernel is both directions. Forward: destination = output, source = input, and output row o reads
- * input row o * stride + tap * rate - pad. GATHER, the input gradient: destination = input, source = output;
- * input row i reads output row (i + pad - tap * rate) / stride where that divides. Rows of equal i % stride
- * (a phase) share their taps, so a tile's points are of one phase.
+ * The same kernel is both directions. Forward: destination = output, source = input, and output row
+ * o reads input row o * stride + tap * rate - pad. GATHER, the input gradient: destination = input,
+ * source = output; input row i reads output row (i + pad - tap * rate) / stride where that divides.
+ * Rows of equal i % stride (a phase) share their taps, so a tile's points are of one phase.
  *
- * VW is the device's width, BLOCK 1 or 2, TILE * BLOCK accumulators must fit its registers. `fma` keeps
- * LLVM on whole registers (float16 in operators alone is split in two on some targets).
+ * VW is the device's width, BLOCK 1 or 2, TILE * BLOCK accumulators must fit its registers. `fma`
+ * keeps LLVM on whole registers (float16 in operators alone is split in two on some targets).
  */
 #ifndef TILE
 #define TILE 14
@@ -20,18 +22,21 @@
 #ifndef BLOCK
 #define BLOCK 2
 #endif
-#define UNROLL _Pragma("unroll")
 
 /* acc[i][b] += point[i][k] * w[k][b], for four k at a time */
-#define STEP(k)                                                                                    \
-    {                                                                                              \
-        vec weight[BLOCK];                                                                         \
-        UNROLL for (int b = 0; b < BLOCK; b++) weight[b] = tap_w[(k)*BLOCK + b];                   \
-        UNROLL for (int i = 0; i < TILE; i++)                                                      \
-        {                                                                                          \
-            const vec value = (vec)(point[i][k]);                                                  \
-            UNROLL for (int b = 0; b < BLOCK; b++) acc[i][b] = fma(value, weight[b], acc[i][b]);   \
-        }                                                                                          \
+#define STEP(k)                                               \
+    {                                                         \
+        vec weight[BLOCK];                                    \
+        UNROLL                                                \
+        for (int b = 0; b < BLOCK; b++)                       \
+            weight[b] = tap_w[(k)*BLOCK + b];                 \
+        UNROLL                                                \
+        for (int i = 0; i < TILE; i++) {                      \
+            const vec value = (vec)(point[i][k]);             \
+            UNROLL                                            \
+            for (int b = 0; b < BLOCK; b++)                   \
+                acc[i][b] = fma(value, weight[b], acc[i][b]); \
+        }                                                     \
     }
 
 /*
@@ -41,13 +46,14 @@
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 conv(const __global float *restrict x, const __global vec *restrict w,
      const __global float *restrict bias, __global float *restrict y,
-     const __global float *restrict zeros, int images, int sh, int sw, int sc, int dh, int dw, int dc,
-     int kh, int kw, int stride_h, int stride_w, int rate_h, int rate_w, int pad_top, int pad_left,
-     int tiles, int activation, int accumulate)
+     const __global float *restrict zeros, int images, int sh, int sw, int sc, int dh, int dw,
+     int dc, int kh, int kw, int stride_h, int stride_w, int rate_h, int rate_w, int pad_top,
+     int pad_left, int tiles, int activation, int accumulate)
 {
     const int block = (int)get_global_id(0);
 #ifdef GATHER
-    const int phase_h = (int)get_global_id(2) / stride_w, phase_w = (int)get_global_id(2) % stride_w;
+    const int phase_h = (int)get_global_id(2) / stride_w,
+              phase_w = (int)get_global_id(2) % stride_w;
     const int rows = (dh - phase_h + stride_h - 1) / stride_h;
     const int cols = (dw - phase_w + stride_w - 1) / stride_w;
 #else
@@ -78,9 +84,11 @@ conv(const __global float *restrict x, const __global vec *restrict w,
         }
 
         vec acc[TILE][BLOCK];
-        UNROLL for (int i = 0; i < TILE; i++)
-        {
-            UNROLL for (int b = 0; b < BLOCK; b++) acc[i][b] = (vec)(0.0f);
+        UNROLL
+        for (int i = 0; i < TILE; i++) {
+            UNROLL
+            for (int b = 0; b < BLOCK; b++)
+                acc[i][b] = (vec)(0.0f);
         }
         for (int tap = 0; tap < kh * kw; tap++) {
 #ifdef GATHER
@@ -94,8 +102,8 @@ conv(const __global float *restrict x, const __global vec *restrict w,
 #endif
             const __global float *point[TILE];
             int some = 0;
-            UNROLL for (int i = 0; i < TILE; i++)
-            {
+            UNROLL
+            for (int i = 0; i < TILE; i++) {
                 const int h = start_h[i] + shift_h, v = start_w[i] + shift_w;
                 const int inside = h >= 0 && h < sh && v >= 0 && v < sw;
                 point[i] = inside ? x + ((image[i] + h) * sw + v) * sc : zeros;
@@ -115,18 +123,19 @@ conv(const __global float *restrict x, const __global vec *restrict w,
                 STEP(k)
         }
 
-        UNROLL for (int i = 0; i < TILE; i++)
-        {
+        UNROLL
+        for (int i = 0; i < TILE; i++) {
             const long p = first + i;
             if (p < points) {
 #ifdef GATHER
-                const long r = (p / cols % rows) * stride_h + phase_h, c = p % cols * stride_w + phase_w;
+                const long r = (p / cols % rows) * stride_h + phase_h,
+                           c = p % cols * stride_w + phase_w;
                 __global float *out = y + ((p / cols / rows * dh + r) * dw + c) * dc;
 #else
                 __global float *out = y + p * dc;
 #endif
-                UNROLL for (int b = 0; b < BLOCK; b++)
-                {
+                UNROLL
+                for (int b = 0; b < BLOCK; b++) {
                     const int channel = (block * BLOCK + b) * VW;
                     if (channel < dc) {
                         vec v = acc[i][b];

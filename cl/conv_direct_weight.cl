@@ -2,10 +2,11 @@
  * Weight gradient of a convolution on NHWC images, for CPUs:
  * dw [taps][ic][oc] = sum over output pixels of x[pixel's input under the tap][ic] * dy[pixel][oc].
  *
- * A work-item owns `channels` input channels under one tap, all output channels, and one of `splits` ranges
- * of output rows. It takes the rows in blocks short enough for the cache, and passes over a block once for
- * each register tile of ROWS input channels by BLOCK vectors of output channels; sums rest in dw in between.
- * Pixels whose input lies outside the image are skipped by bounds, not tests.
+ * A work-item owns `channels` input channels under one tap, all output channels, and one of
+ * `splits` ranges of output rows. It takes the rows in blocks short enough for the cache, and
+ * passes over a block once for each register tile of ROWS input channels by BLOCK vectors of output
+ * channels; sums rest in dw in between. Pixels whose input lies outside the image are skipped by
+ * bounds, not tests.
  *
  * ROWS divides ic, BLOCK * VW divides oc.
  */
@@ -15,14 +16,13 @@
 #ifndef BLOCK
 #define BLOCK 2
 #endif
-#define UNROLL _Pragma("unroll")
 
 /* Dimension 0: groups of input channels; 1: taps; 2: splits. dw [splits][taps][ic][oc] */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 weight_gradient(const __global float *restrict x, const __global float *restrict dy,
-                __global float *restrict dw, int images, int ih, int iw, int ic, int oh, int ow, int oc,
-                int kw, int stride_h, int stride_w, int rate_h, int rate_w, int pad_top, int pad_left,
-                int channels, int block_rows, int accumulate)
+                __global float *restrict dw, int images, int ih, int iw, int ic, int oh, int ow,
+                int oc, int kw, int stride_h, int stride_w, int rate_h, int rate_w, int pad_top,
+                int pad_left, int channels, int block_rows, int accumulate)
 {
     const int channel_begin = (int)get_global_id(0) * channels;
     const int channel_end = min(channel_begin + channels, ic);
@@ -43,10 +43,12 @@ weight_gradient(const __global float *restrict x, const __global float *restrict
         for (int o = 0; o < oc; o += BLOCK * VW)
             for (int c = channel_begin; c < channel_end; c += ROWS) {
                 vec acc[ROWS][BLOCK];
-                UNROLL for (int i = 0; i < ROWS; i++)
-                {
+                UNROLL
+                for (int i = 0; i < ROWS; i++) {
                     const __global vec *sums = (const __global vec *)(out + (long)(c + i) * oc + o);
-                    UNROLL for (int b = 0; b < BLOCK; b++) acc[i][b] = resume ? sums[b] : (vec)(0.0f);
+                    UNROLL
+                    for (int b = 0; b < BLOCK; b++)
+                        acc[i][b] = resume ? sums[b] : (vec)(0.0f);
                 }
                 for (long r = row; r < stop; r++) {
                     const int h = (int)(r % oh) * stride_h + from_h;
@@ -57,21 +59,26 @@ weight_gradient(const __global float *restrict x, const __global float *restrict
                     const __global vec *g = (const __global vec *)(dy + (r * ow + left) * oc + o);
                     for (int v = left; v < right; v++) {
                         vec d[BLOCK];
-                        UNROLL for (int b = 0; b < BLOCK; b++) d[b] = g[b];
-                        UNROLL for (int i = 0; i < ROWS; i++)
-                        {
+                        UNROLL
+                        for (int b = 0; b < BLOCK; b++)
+                            d[b] = g[b];
+                        UNROLL
+                        for (int i = 0; i < ROWS; i++) {
                             const vec value = (vec)(in[i]);
-                            UNROLL for (int b = 0; b < BLOCK; b++) acc[i][b] =
-                                fma(value, d[b], acc[i][b]);
+                            UNROLL
+                            for (int b = 0; b < BLOCK; b++)
+                                acc[i][b] = fma(value, d[b], acc[i][b]);
                         }
                         in += (long)stride_w * ic;
                         g += oc / VW;
                     }
                 }
-                UNROLL for (int i = 0; i < ROWS; i++)
-                {
+                UNROLL
+                for (int i = 0; i < ROWS; i++) {
                     __global vec *sums = (__global vec *)(out + (long)(c + i) * oc + o);
-                    UNROLL for (int b = 0; b < BLOCK; b++) sums[b] = acc[i][b];
+                    UNROLL
+                    for (int b = 0; b < BLOCK; b++)
+                        sums[b] = acc[i][b];
                 }
             }
     }

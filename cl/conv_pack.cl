@@ -1,7 +1,7 @@
 /*
  * Weights [taps][ic][oc] into the order in which conv_direct.cl reads them:
- * packed [blocks][taps][source channels][WIDTH], WIDTH destination channels side by side, zeros past the last.
- * Forward: source = ic, destination = oc. GATHER: source = oc, destination = ic.
+ * packed [blocks][taps][source channels][WIDTH], WIDTH destination channels side by side, zeros
+ * past the last. Forward: source = ic, destination = oc. GATHER: source = oc, destination = ic.
  */
 #ifndef WIDTH
 #define WIDTH 32
@@ -16,7 +16,7 @@ KERNEL void pack(const __global float *w, __global float *packed, long n, int ta
     const int source = ic, destination = oc;
     const long source_step = oc, destination_step = 1;
 #endif
-    FOR_EACH(i, n) /* n = blocks * taps * source */
+    FOR_EACH (i, n) /* n = blocks * taps * source */
     {
         const int k = (int)(i % source), tap = (int)(i / source % taps);
         const int first = (int)(i / source / taps) * WIDTH;

@@ -1,6 +1,7 @@
 /* What a device can do at most: the yardstick that the other kernels are measured with. */
 
-/* `chains` independent chains of fused multiply-adds a work-item, `n` long: 2 * VW * CHAINS * n operations. */
+/* `chains` independent chains of fused multiply-adds a work-item, `n` long: 2 * VW * CHAINS * n
+ * operations. */
 #ifndef CHAINS
 #define CHAINS 24
 #endif
@@ -8,11 +9,17 @@ KERNEL void fma_limit(__global vec *out, long n, float start)
 {
     const vec x = (vec)(0.9999f), y = (vec)(1e-6f);
     vec chain[CHAINS];
-    _Pragma("unroll") for (int i = 0; i < CHAINS; i++) chain[i] = (vec)(start + (float)i);
+    UNROLL
+    for (int i = 0; i < CHAINS; i++)
+        chain[i] = (vec)(start + (float)i);
     for (long k = 0; k < n; k++) {
-        _Pragma("unroll") for (int i = 0; i < CHAINS; i++) chain[i] = fma(chain[i], x, y);
+        UNROLL
+        for (int i = 0; i < CHAINS; i++)
+            chain[i] = fma(chain[i], x, y);
     }
     vec sum = chain[0];
-    _Pragma("unroll") for (int i = 1; i < CHAINS; i++) sum += chain[i];
+    UNROLL
+    for (int i = 1; i < CHAINS; i++)
+        sum += chain[i];
     out[get_global_id(0)] = sum;
 }

@@ -1,18 +1,19 @@
 /*
- * Pooling windows over x [n][ih][iw][vectors] into y [n][oh][ow][vectors]. A work-item handles rows of the
- * written image: dimension 1 counts chunks of the n * height rows, dimension 0 vectors of channels on a GPU.
+ * Pooling windows over x [n][ih][iw][vectors] into y [n][oh][ow][vectors]. A work-item handles rows
+ * of the written image: dimension 1 counts chunks of the n * height rows, dimension 0 vectors of
+ * channels on a GPU.
  */
-#define GEOMETRY                                                                                   \
+#define GEOMETRY \
     int ih, int iw, int oh, int ow, int kh, int kw, int sh, int sw, int pad_top, int pad_left
 
 /* The part of a window that lies inside the image, along one axis. */
-#define INSIDE(o, stride, pad, kernel, size, low, high)                                            \
-    const int low = max((o) * (stride) - (pad), 0);                                                \
+#define INSIDE(o, stride, pad, kernel, size, low, high) \
+    const int low = max((o) * (stride) - (pad), 0);     \
     const int high = min((o) * (stride) - (pad) + (kernel), (size))
 
 /*
- * The greatest element of each window, and where it was, as y * iw + x in its image (the first of equals);
- * where may be missing.
+ * The greatest element of each window, and where it was, as y * iw + x in its image (the first of
+ * equals); where may be missing.
  */
 KERNEL void max_forward(const __global vec *x, __global vec *y, __global ivec *where, long rows,
                         int vectors, GEOMETRY)
@@ -23,8 +24,7 @@ KERNEL void max_forward(const __global vec *x, __global vec *y, __global ivec *w
         INSIDE((int)(row % oh), sh, pad_top, kh, ih, y0, y1);
         for (int o = 0; o < ow; o++) {
             INSIDE(o, sw, pad_left, kw, iw, x0, x1);
-            FOR_EACH_CHANNEL(c, vectors)
-            {
+            FOR_EACH_CHANNEL (c, vectors) {
                 vec best = (vec)(-INFINITY);
                 ivec at = (ivec)(y0 * iw + x0);
                 for (int i = y0; i < y1; i++)
@@ -45,8 +45,8 @@ KERNEL void max_forward(const __global vec *x, __global vec *y, __global ivec *w
 }
 
 /* The windows o of one axis that contain position i: [low, high). */
-#define WINDOWS(i, stride, pad, kernel, count, low, high)                                          \
-    const int low = max((i) + (pad) - (kernel) + (stride), 0) / (stride);                          \
+#define WINDOWS(i, stride, pad, kernel, count, low, high)                 \
+    const int low = max((i) + (pad) - (kernel) + (stride), 0) / (stride); \
     const int high = min(((i) + (pad)) / (stride) + 1, (count))
 
 /* dx[i] (+)= sum of dy over the windows whose maximum was at i. rows = n * ih */
@@ -60,8 +60,7 @@ KERNEL void max_backward(const __global vec *dy, const __global ivec *where, __g
         WINDOWS(i, sh, pad_top, kh, oh, y0, y1);
         for (int j = 0; j < iw; j++) {
             WINDOWS(j, sw, pad_left, kw, ow, x0, x1);
-            FOR_EACH_CHANNEL(c, vectors)
-            {
+            FOR_EACH_CHANNEL (c, vectors) {
                 vec sum = (vec)(0.0f);
                 for (int p = y0; p < y1; p++)
                     for (int q = x0; q < x1; q++) {
@@ -76,7 +75,8 @@ KERNEL void max_backward(const __global vec *dy, const __global ivec *where, __g
 }
 
 /* The mean of what of each window lies inside the image. */
-KERNEL void average_forward(const __global vec *x, __global vec *y, long rows, int vectors, GEOMETRY)
+KERNEL void average_forward(const __global vec *x, __global vec *y, long rows, int vectors,
+                            GEOMETRY)
 {
     ROW_RANGE(rows);
     for (long row = row_begin; row < row_end; row++) {
@@ -84,8 +84,7 @@ KERNEL void average_forward(const __global vec *x, __global vec *y, long rows, i
         INSIDE((int)(row % oh), sh, pad_top, kh, ih, y0, y1);
         for (int o = 0; o < ow; o++) {
             INSIDE(o, sw, pad_left, kw, iw, x0, x1);
-            FOR_EACH_CHANNEL(c, vectors)
-            {
+            FOR_EACH_CHANNEL (c, vectors) {
                 vec sum = (vec)(0.0f);
                 for (int i = y0; i < y1; i++)
                     for (int j = x0; j < x1; j++)
@@ -106,8 +105,7 @@ KERNEL void average_backward(const __global vec *dy, __global vec *dx, long rows
         WINDOWS(i, sh, pad_top, kh, oh, p0, p1);
         for (int j = 0; j < iw; j++) {
             WINDOWS(j, sw, pad_left, kw, ow, q0, q1);
-            FOR_EACH_CHANNEL(c, vectors)
-            {
+            FOR_EACH_CHANNEL (c, vectors) {
                 vec sum = (vec)(0.0f);
                 for (int p = p0; p < p1; p++) {
                     INSIDE(p, sh, pad_top, kh, ih, y0, y1);
@@ -125,12 +123,12 @@ KERNEL void average_backward(const __global vec *dy, __global vec *dx, long rows
 }
 
 /* y[n][c] = mean over the pixels of x [n][pixels][vectors]. rows = n */
-KERNEL void global_forward(const __global vec *x, __global vec *y, long rows, int vectors, int pixels)
+KERNEL void global_forward(const __global vec *x, __global vec *y, long rows, int vectors,
+                           int pixels)
 {
     ROW_RANGE(rows);
     for (long row = row_begin; row < row_end; row++)
-        FOR_EACH_CHANNEL(c, vectors)
-        {
+        FOR_EACH_CHANNEL (c, vectors) {
             vec sum = (vec)(0.0f);
             for (int p = 0; p < pixels; p++)
                 sum += x[(row * pixels + p) * vectors + c];
@@ -145,8 +143,7 @@ KERNEL void global_backward(const __global vec *dy, __global vec *dx, long rows,
     ROW_RANGE(rows);
     for (long row = row_begin; row < row_end; row++)
         for (int p = 0; p < pixels; p++)
-            FOR_EACH_CHANNEL(c, vectors)
-            {
+            FOR_EACH_CHANNEL (c, vectors) {
                 const vec d = dy[row * vectors + c] / (float)pixels;
                 const long i = (row * pixels + p) * vectors + c;
                 dx[i] = accumulate ? dx[i] + d : d;

@@ -14,8 +14,8 @@ KERNEL void sum_parts(const __global float *x, __global float *partial, long n, 
             lane[k] += squares ? x[i + k] * x[i + k] : x[i + k];
     for (int k = 0; i < end; i++, k++)
         lane[k] += squares ? x[i] * x[i] : x[i];
-    partial[g] = ((lane[0] + lane[1]) + (lane[2] + lane[3])) +
-                 ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+    partial[g] =
+        ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
 }
 
 /* y[0] = scale * sum of partial[0…parts), plus y[0] if accumulate. One work-item. */
@@ -33,8 +33,8 @@ sum_total(const __global float *partial, __global float *y, int parts, float sca
 KERNEL void spread(const __global float *dy, __global vec *dx, long n, float scale, int accumulate)
 {
     const vec d = (vec)(scale * dy[0]);
-    FOR_EACH(i, n)
-    dx[i] = accumulate ? dx[i] + d : d;
+    FOR_EACH (i, n)
+        dx[i] = accumulate ? dx[i] + d : d;
 }
 
 /* dx[i] (+)= scale * dy[0] * x[i] : the gradient of scale/2 * sum(x^2) */
@@ -42,27 +42,25 @@ KERNEL void spread_scaled(const __global float *dy, const __global vec *x, __glo
                           float scale, int accumulate)
 {
     const vec s = (vec)(scale * dy[0]);
-    FOR_EACH(i, n)
-    {
+    FOR_EACH (i, n) {
         vec d = s * x[i];
         dx[i] = accumulate ? dx[i] + d : d;
     }
 }
 
 /*
- * partial[chunk][c] = sum over the chunk's rows of x[row][c]; x [rows][vectors], partial [chunks][vectors].
- * The fold of elementwise.cl adds the chunks.
+ * partial[chunk][c] = sum over the chunk's rows of x[row][c]; x [rows][vectors], partial
+ * [chunks][vectors]. The fold of elementwise.cl adds the chunks.
  */
 KERNEL void column_sums(const __global vec *x, __global vec *partial, long rows, int vectors)
 {
     ROW_RANGE(rows);
     __global vec *sums = partial + get_global_id(1) * vectors;
-    FOR_EACH_CHANNEL(c, vectors)
-    sums[c] = (vec)(0.0f);
+    FOR_EACH_CHANNEL (c, vectors)
+        sums[c] = (vec)(0.0f);
     for (long row = row_begin; row < row_end; row += 8) {
         const long end = min(row + 8, row_end);
-        FOR_EACH_CHANNEL(c, vectors)
-        {
+        FOR_EACH_CHANNEL (c, vectors) {
             vec sum = sums[c];
             for (long r = row; r < end; r++)
                 sum += x[r * vectors + c];

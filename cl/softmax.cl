@@ -14,8 +14,7 @@ static float2 row_scale(const __global float *x, int classes)
 /* y = exp(x) / sum of exp(x) */
 KERNEL void forward(const __global float *x, __global float *y, long rows, int classes)
 {
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         const __global float *in = x + row * classes;
         const float2 scale = row_scale(in, classes);
         for (int k = 0; k < classes; k++)
@@ -24,11 +23,10 @@ KERNEL void forward(const __global float *x, __global float *y, long rows, int c
 }
 
 /* dx (+)= y * (dy - sum of dy * y) */
-KERNEL void backward(const __global float *y, const __global float *dy, __global float *dx, long rows,
-                     int classes, int accumulate)
+KERNEL void backward(const __global float *y, const __global float *dy, __global float *dx,
+                     long rows, int classes, int accumulate)
 {
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         const long at = row * classes;
         float dot_product = 0.0f;
         for (int k = 0; k < classes; k++)
@@ -56,8 +54,7 @@ KERNEL void backward(const __global float *y, const __global float *dy, __global
 KERNEL void cross_entropy(const __global LABEL *labels, const __global float *logits,
                           __global float *loss, long rows, int classes)
 {
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         const __global float *in = logits + row * classes;
         const float2 scale = row_scale(in, classes);
         const float log_sum = log(scale.y);
@@ -76,8 +73,7 @@ KERNEL void cross_entropy_backward(const __global LABEL *labels, const __global 
                                    const __global float *dloss, __global float *dlogits, long rows,
                                    int classes, int accumulate)
 {
-    FOR_EACH(row, rows)
-    {
+    FOR_EACH (row, rows) {
         const long at = row * classes;
         const float2 scale = row_scale(logits + at, classes);
         float total = 0.0f;

@@ -15,6 +15,7 @@ typedef enum crn__family { CRN__FAMILY_CPU, CRN__FAMILY_GPU } crn__family;
 typedef enum crn__conv_solver {
     CRN__SOLVER_AUTO,
     CRN__SOLVER_DIRECT,
+    CRN__SOLVER_WINOGRAD,
     CRN__SOLVER_CLBLAST
 } crn__conv_solver;
 

@@ -35,10 +35,13 @@ static crn_status choose_solver(const char *option, crn__conv_solver *solver, cr
         *solver = CRN__SOLVER_AUTO;
     else if (strcmp(text, "direct") == 0)
         *solver = CRN__SOLVER_DIRECT;
+    else if (strcmp(text, "winograd") == 0)
+        *solver = CRN__SOLVER_WINOGRAD;
     else if (strcmp(text, "clblast") == 0)
         *solver = CRN__SOLVER_CLBLAST;
     else
-        return crn__fail(error, CRN_INVALID, "%s is \"%.80s\": auto, direct or clblast is wanted",
+        return crn__fail(error, CRN_INVALID,
+                         "%s is \"%.80s\": auto, direct, winograd or clblast is wanted",
                          option != NULL ? "the convolution solver" : "CLARINET_CONV_SOLVER", text);
     return CRN_OK;
 }

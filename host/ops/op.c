@@ -115,6 +115,25 @@ crn__task crn__task_flat(crn__schedule *schedule, const char *file, const char *
     return task;
 }
 
+void crn__task_refreshes(crn__task *task, crn__tensor *derived, const crn__tensor *owner)
+{
+    if (!derived->persistent)
+        return; /* of the schedule: filled at every run */
+    task->refreshes = derived;
+    task->source = owner;
+}
+
+crn__tensor *crn__schedule_derive(crn__schedule *schedule, crn__tensor *owner, const char *key,
+                                  const crn_shape *shape)
+{
+    if (!owner->persistent)
+        return crn__schedule_tensor(schedule, owner->dtype, shape);
+    crn__tensor *derived = crn__tensor_derive(owner, key, shape);
+    if (derived == NULL)
+        crn__schedule_fail(schedule, CRN_NO_MEMORY, crn_status_text(CRN_NO_MEMORY));
+    return derived != NULL ? derived : owner;
+}
+
 uint32_t crn__vector_for(crn__schedule *schedule, size_t channels)
 {
     for (uint32_t width = profile_of(schedule)->vector_width; width >= 4; width /= 2)

@@ -118,6 +118,14 @@ crn__task crn__task_flat(crn__schedule *schedule, const char *file, const char *
                          size_t count);
 /* What such a kernel takes as its count of vectors. */
 int64_t crn__flat_vectors(crn__schedule *schedule, size_t count);
+/* The task writes `derived`, a copy of `owner` in another layout: it runs when that is stale. */
+void crn__task_refreshes(crn__task *task, crn__tensor *derived, const crn__tensor *owner);
+/*
+ * A copy of `owner` in another layout, yet to be filled: kept with a variable under `key`, else a
+ * tensor of the schedule. Never NULL.
+ */
+crn__tensor *crn__schedule_derive(crn__schedule *schedule, crn__tensor *owner, const char *key,
+                                  const crn_shape *shape);
 
 /*
  * A task over rows of `channels`: work-items own `row_chunks` ranges of rows, and on a GPU single

@@ -63,8 +63,9 @@ typedef struct crn_context_options {
      */
     const char *cache_dir;
     /*
-     * Which kernels convolve: "auto", "direct" or "clblast" (1x1 and dense; others stay direct).
-     * NULL: CLARINET_CONV_SOLVER, else auto.
+     * Which kernels convolve: "auto", "direct", "winograd" (3x3, stride 1, on a CPU; fp32 rounding
+     * errors of a few 1e-6 rather than 1e-7) or "clblast" (1x1 and dense). Where one does not
+     * apply, direct is taken. NULL: CLARINET_CONV_SOLVER, else auto.
      */
     const char *conv_solver;
     /* Float elements a kernel handles at once: 4, 8 or 16. 0: CLARINET_VECTOR_WIDTH, else the

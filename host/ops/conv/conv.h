@@ -29,6 +29,7 @@ typedef struct crn__conv_solver_ops {
 } crn__conv_solver_ops;
 
 extern const crn__conv_solver_ops crn__conv_direct;
+extern const crn__conv_solver_ops crn__conv_winograd;
 extern const crn__conv_solver_ops crn__conv_clblast;
 
 /* The solver for a convolution: the one that the context asks for where it applies, else the

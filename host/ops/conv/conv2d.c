@@ -78,13 +78,23 @@ const crn__op crn__op_conv2d = {
     .optional_inputs = 1u << BIASES,
 };
 
+/* The solver that is asked for, where it applies; else what is best on the device's kind. */
 const crn__conv_solver_ops *crn__conv_choose(crn__schedule *schedule, const crn__conv *conv)
 {
     const crn__profile *profile = crn__context_profile(crn__schedule_context(schedule));
-    bool prefers_clblast =
-        profile->solver == CRN__SOLVER_CLBLAST ||
-        (profile->solver == CRN__SOLVER_AUTO && profile->family == CRN__FAMILY_GPU);
-    if (prefers_clblast && crn__conv_clblast.applies(schedule, conv))
-        return &crn__conv_clblast;
-    return &crn__conv_direct;
+    const crn__conv_solver_ops *wanted = &crn__conv_direct;
+    switch (profile->solver) {
+    case CRN__SOLVER_AUTO:
+        wanted = profile->family == CRN__FAMILY_GPU ? &crn__conv_clblast : &crn__conv_direct;
+        break;
+    case CRN__SOLVER_DIRECT:
+        break;
+    case CRN__SOLVER_WINOGRAD:
+        wanted = &crn__conv_winograd;
+        break;
+    case CRN__SOLVER_CLBLAST:
+        wanted = &crn__conv_clblast;
+        break;
+    }
+    return wanted->applies(schedule, conv) ? wanted : &crn__conv_direct;
 }

@@ -55,19 +55,11 @@ static crn__tensor *packed_weights(crn__schedule *schedule, const crn__conv *con
     crn_shape shape = {2, {vectors, width}};
     char key[32];
     snprintf(key, sizeof key, "%s %d", gather ? "gather" : "forward", width);
-    crn__tensor *packed = w->persistent ? crn__tensor_derive(w, key, &shape)
-                                        : crn__schedule_tensor(schedule, CRN_F32, &shape);
-    if (packed == NULL) {
-        crn__schedule_fail(schedule, CRN_NO_MEMORY, crn_status_text(CRN_NO_MEMORY));
-        return w;
-    }
+    crn__tensor *packed = crn__schedule_derive(schedule, w, key, &shape);
     crn__task task = crn__task_flat(schedule, "conv_pack.cl", "pack", (size_t)(vectors * width));
     snprintf(task.options, sizeof task.options, "-DGROUP=%u -DWIDTH=%d%s",
              profile_of(schedule)->group_size, width, gather ? " -DGATHER" : "");
-    if (w->persistent) {
-        task.refreshes = packed;
-        task.source = w;
-    }
+    crn__task_refreshes(&task, packed, w);
     crn__schedule_add(schedule, &task,
                       CRN__OPERANDS(CRN__TENSOR(w), CRN__TENSOR(packed), CRN__LONG(vectors),
                                     CRN__INT(taps), CRN__INT(conv->ic), CRN__INT(conv->oc)));
@@ -78,15 +70,9 @@ static crn__tensor *packed_weights(crn__schedule *schedule, const crn__conv *con
 static crn__tensor *zero_line(crn__schedule *schedule, const crn__conv *conv, crn__tensor *w)
 {
     crn_shape shape = {1, {conv->ic > conv->oc ? conv->ic : conv->oc}};
-    crn__tensor *zeros;
-    if (w->persistent) {
-        zeros = crn__tensor_derive(w, "zeros", &shape); /* storage starts as zeros and stays so */
-    } else {
-        zeros = crn__schedule_tensor(schedule, CRN_F32, &shape);
+    crn__tensor *zeros = crn__schedule_derive(schedule, w, "zeros", &shape);
+    if (!zeros->persistent) /* a persistent one starts as zeros and stays so */
         crn__emit_fill(schedule, zeros, 0.0f);
-    }
-    if (zeros == NULL)
-        crn__schedule_fail(schedule, CRN_NO_MEMORY, crn_status_text(CRN_NO_MEMORY));
     return zeros;
 }
 
