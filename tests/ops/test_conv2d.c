@@ -105,26 +105,12 @@ static void activations(void **state)
     CHECK_TABLE(table);
 }
 
-/* Integers, which float arithmetic must get exactly right. */
-static void random_integers(void **state)
-{
-    (void)state;
-    int count = op_problems();
-    for (int i = 0; i < count; i++) {
-        uint64_t key = (uint64_t)i * 8;
-        conv_problem p = conv_draw(key, false);
-        conv_values v = conv_integers(&p, key);
-        conv_check(&p, &v, 0);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         OP_TEST(strides_and_sizes), OP_TEST(rates),
         OP_TEST(explicit_padding),  OP_TEST(kernels_larger_than_the_input),
         OP_TEST(large_ones),        OP_TEST(activations),
-        OP_TEST(random_integers),
     };
     return cmocka_run_group_tests(tests, op_open, op_close);
 }
