@@ -22,9 +22,13 @@ KERNEL void sum_parts(const __global float *x, __global float *partial, long n, 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 sum_total(const __global float *partial, __global float *y, int parts, float scale, int accumulate)
 {
-    float sum = 0.0f;
-    for (int i = 0; i < parts; i++)
-        sum += partial[i];
+    /* Thousands of parts: what each addition rounds off is carried along (Kahan, 1965). */
+    float sum = 0.0f, lost = 0.0f;
+    for (int i = 0; i < parts; i++) {
+        const float term = partial[i] - lost, next = sum + term;
+        lost = (next - sum) - term;
+        sum = next;
+    }
     sum *= scale;
     y[0] = accumulate ? y[0] + sum : sum;
 }

@@ -46,6 +46,23 @@ static crn_status choose_solver(const char *option, crn__conv_solver *solver, cr
     return CRN_OK;
 }
 
+static crn_status choose_family(const crn_device_info *device, const char *option,
+                                crn__family *family, crn_error *error)
+{
+    const char *text = option != NULL ? option : getenv("CLARINET_KERNELS");
+    bool gpu = device->type == CRN_DEVICE_GPU || device->type == CRN_DEVICE_ACCELERATOR;
+    if (text == NULL || *text == '\0' || strcmp(text, "auto") == 0)
+        *family = gpu ? CRN__FAMILY_GPU : CRN__FAMILY_CPU;
+    else if (strcmp(text, "cpu") == 0)
+        *family = CRN__FAMILY_CPU;
+    else if (strcmp(text, "gpu") == 0)
+        *family = CRN__FAMILY_GPU;
+    else
+        return crn__fail(error, CRN_INVALID, "%s is \"%.80s\": auto, cpu or gpu is wanted",
+                         option != NULL ? "the kernels' family" : "CLARINET_KERNELS", text);
+    return CRN_OK;
+}
+
 static uint32_t times(uint32_t a, uint32_t b)
 {
     uint32_t product;
@@ -55,9 +72,11 @@ static uint32_t times(uint32_t a, uint32_t b)
 crn_status crn__profile_make(const crn_device_info *device, const crn_context_options *options,
                              crn__profile *profile, crn_error *error)
 {
-    bool gpu = device->type == CRN_DEVICE_GPU || device->type == CRN_DEVICE_ACCELERATOR;
+    crn__family family = CRN__FAMILY_CPU;
+    CRN__TRY(choose_family(device, options->kernels, &family, error));
+    bool gpu = family == CRN__FAMILY_GPU;
     uint32_t units = device->compute_units > 0 ? device->compute_units : 1;
-    *profile = (crn__profile){.family = gpu ? CRN__FAMILY_GPU : CRN__FAMILY_CPU,
+    *profile = (crn__profile){.family = family,
                               .group_size = gpu ? GPU_GROUP : 1,
                               .parallelism = times(units, gpu ? GPU_ITEMS : CPU_ITEMS)};
     if (device->max_work_group > 0 && profile->group_size > device->max_work_group)

@@ -58,8 +58,7 @@ typedef struct crn_context_options {
     const char *device;
     /*
      * Where compiled kernels are kept. NULL: CLARINET_CACHE_DIR, else $XDG_CACHE_HOME/clarinet,
-     * else
-     * ~/.cache/clarinet. "" keeps none.
+     * else ~/.cache/clarinet. "" keeps none.
      */
     const char *cache_dir;
     /*
@@ -68,6 +67,12 @@ typedef struct crn_context_options {
      * apply, direct is taken. NULL: CLARINET_CONV_SOLVER, else auto.
      */
     const char *conv_solver;
+    /*
+     * The family of kernels: "cpu" (a work-item is a thread with vector registers), "gpu" (a
+     * work-group shares work) or "auto". Both are right on every device. NULL: CLARINET_KERNELS,
+     * else auto.
+     */
+    const char *kernels;
     /* Float elements a kernel handles at once: 4, 8 or 16. 0: CLARINET_VECTOR_WIDTH, else the
      * device's. */
     uint32_t vector_width;
@@ -75,9 +80,9 @@ typedef struct crn_context_options {
     void *log_data;
 } crn_context_options;
 
-#define CRN_CONTEXT_OPTIONS_INIT                                     \
-    {                                                                \
-        sizeof(crn_context_options), NULL, NULL, NULL, 0, NULL, NULL \
+#define CRN_CONTEXT_OPTIONS_INIT                                           \
+    {                                                                      \
+        sizeof(crn_context_options), NULL, NULL, NULL, NULL, 0, NULL, NULL \
     }
 
 /* Opens a device. `options` may be NULL. */

@@ -160,6 +160,14 @@ static void options_and_environment_are_checked(void **state)
     assert_int_equal(profile.vector_width, 4);
     assert_int_equal(profile.solver, CRN__SOLVER_CLBLAST);
 
+    options.kernels = "gpu";
+    assert_int_equal(make_profile(&options, &profile, &error), CRN_OK);
+    assert_int_equal(profile.family, CRN__FAMILY_GPU);
+    options.kernels = "tpu";
+    assert_int_equal(make_profile(&options, &profile, &error), CRN_INVALID);
+    assert_contains(error.text, "tpu");
+    options.kernels = NULL;
+
     options.vector_width = 5;
     assert_int_equal(make_profile(&options, &profile, &error), CRN_INVALID);
     assert_contains(error.text, "5");
