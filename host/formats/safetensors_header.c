@@ -31,6 +31,10 @@ static const struct {
               {"I16", 2},  {"U16", 2}, {"F16", 2}, {"BF16", 2},    {"I32", 4},     {"U32", 4},
               {"F32", 4},  {"I64", 8}, {"U64", 8}, {"F64", 8},     {"C64", 8}};
 
+/* Far past any file in use: a hostile header of 100 MB must not cost many times its size. */
+#define MAX_TENSORS ((size_t)1 << 18)
+#define MAX_PAIRS ((size_t)1 << 16)
+
 #define N_DTYPES (sizeof dtypes / sizeof dtypes[0])
 #define MAX_DIMS (sizeof((crn_checkpoint_entry *)NULL)->dims / sizeof(int64_t))
 
@@ -225,6 +229,8 @@ static crn_status read_metadata(cursor *c, crn__safetensors_header *header)
         CRN__TRY(next_item(c, i, '}', &more));
         if (!more)
             return CRN_OK;
+        if (header->n_pairs == MAX_PAIRS)
+            return fail_at(c, "too many metadata");
         if (!crn__grow((void **)&header->pairs, header->n_pairs, &header->pairs_capacity,
                        sizeof *header->pairs))
             return crn__fail_memory(c->error);
@@ -255,6 +261,8 @@ static crn_status read_members(cursor *c, crn__safetensors_header *header)
             CRN__TRY(read_metadata(c, header));
             continue;
         }
+        if (header->n_entries == MAX_TENSORS)
+            return fail_at(c, "too many tensors");
         if (!crn__grow((void **)&header->entries, header->n_entries, &header->entries_capacity,
                        sizeof *header->entries))
             return crn__fail_memory(c->error);

@@ -376,6 +376,34 @@ static void broken_headers_are_reported(void **state)
     }
 }
 
+/* A hundred megabytes of nearly empty members would take many times their size of memory. */
+static void headers_of_too_many_members_are_refused(void **state)
+{
+    enum { PAIRS = 65536 };
+    const char *path = in_folder(*state, "many");
+    for (int more = 0; more < 2; more++) {
+        char *file = NULL;
+        size_t size = 0;
+        FILE *stream = open_memstream(&file, &size);
+        fprintf(stream, "12345678{\"__metadata__\":{\"0\":\"\"");
+        for (int i = 1; i < PAIRS + more; i++)
+            fprintf(stream, ",\"%d\":\"\"", i);
+        fprintf(stream, "}}");
+        assert_int_equal(fclose(stream), 0);
+        uint64_t length = size - 8;
+        memcpy(file, &length, 8);
+        put_file(path, file, size);
+        free(file);
+        crn_checkpoint *checkpoint = NULL;
+        if (more)
+            assert_fails(crn_checkpoint_open(path, &checkpoint, &error), CRN_FORMAT,
+                         "too many metadata");
+        else
+            assert_ok(crn_checkpoint_open(path, &checkpoint, &error));
+        crn_checkpoint_free(checkpoint);
+    }
+}
+
 static void headers_at_the_edge_are_read(void **state)
 {
     static const char *const headers[] = {
@@ -429,6 +457,7 @@ int main(void)
         TEST(refuses_to_write_what_it_could_not_read),
         TEST(writes_a_file_without_tensors),
         TEST(broken_headers_are_reported),
+        TEST(headers_of_too_many_members_are_refused),
         TEST(headers_at_the_edge_are_read),
         TEST(files_that_are_no_safetensors_are_reported),
     };
