@@ -71,9 +71,6 @@ static int settle(const arguments *a, const crn_dataset *dataset, crn_preprocess
         *seed = (uint64_t)a->seed;
     preprocessing->random_flip |= a->flip;
     preprocessing->random_crop |= a->crop;
-    /* A crop needs some room to move in: as much as 256 gives to 224. */
-    if (a->crop && preprocessing->resize_side <= preprocessing->image_size)
-        preprocessing->resize_side = preprocessing->image_size * 8 / 7;
     return CLI_GO_ON;
 }
 
