@@ -42,6 +42,9 @@ typedef struct crn__list {
 
 bool crn__list_add(crn__list *list, void *item);
 
+/* Ends a crn__scope or a crn__end_point. */
+void crn__named_free(void *item);
+
 typedef struct crn__scope {
     char *name;
     bool reuse;
