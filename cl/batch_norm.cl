@@ -41,13 +41,11 @@ KERNEL void statistics(const __global vec *x, __global vec *partial, long rows, 
 }
 
 /*
- * Merges the chunks in their order: mean [vectors], inverse = 1 / sqrt(population variance +
- * epsilon). With `moves`: moving = decay * moving + (1 - decay) * batch, the variance
- * Bessel-corrected.
+ * Merges the chunks in their order: mean and (population) variance, and inverse = 1 / sqrt(variance
+ * + epsilon), each [vectors].
  */
-KERNEL void finalise(const __global vec *partial, __global vec *mean, __global vec *inverse,
-                     __global vec *moving_mean, __global vec *moving_variance, long rows,
-                     int vectors, int chunks, float epsilon, float decay, int moves)
+KERNEL void finalise(const __global vec *partial, __global vec *mean, __global vec *variance,
+                     __global vec *inverse, long rows, int vectors, int chunks, float epsilon)
 {
     FOR_EACH (c, (long)vectors) {
         vec m = partial[c], m2 = partial[vectors + c];
@@ -60,12 +58,20 @@ KERNEL void finalise(const __global vec *partial, __global vec *mean, __global v
             m2 += p[vectors] + delta * delta * (share * (float)before);
         }
         mean[c] = m;
-        inverse[c] = 1.0f / sqrt(m2 / (float)rows + epsilon);
-        if (moves) {
-            const vec variance = m2 / (float)max(rows - 1, 1L);
-            moving_mean[c] = decay * moving_mean[c] + (1.0f - decay) * m;
-            moving_variance[c] = decay * moving_variance[c] + (1.0f - decay) * variance;
-        }
+        variance[c] = m2 / (float)rows;
+        inverse[c] = 1.0f / sqrt(variance[c] + epsilon);
+    }
+}
+
+/* moving = decay * moving + (1 - decay) * batch, the variance Bessel-corrected; n vectors */
+KERNEL void move(const __global vec *mean, const __global vec *variance, __global vec *moving_mean,
+                 __global vec *moving_variance, long n, long rows, float decay)
+{
+    const float correction = (float)rows / (float)max(rows - 1, 1L);
+    FOR_EACH (c, n) {
+        moving_mean[c] = decay * moving_mean[c] + (1.0f - decay) * mean[c];
+        moving_variance[c] =
+            decay * moving_variance[c] + (1.0f - decay) * (variance[c] * correction);
     }
 }
 
@@ -80,16 +86,17 @@ KERNEL void invert(const __global vec *variance, __global vec *inverse, long n, 
 #define SCALE(c) (gamma ? gamma[c] * inverse[c] : inverse[c])
 #define SHIFT(c) (beta ? beta[c] : (vec)(0.0f))
 
-/* y = activation((x - mean) * gamma * inverse + beta) */
+/* y = activation((x - mean) * gamma * inverse + beta + other); other may be missing */
 KERNEL void forward(const __global vec *x, const __global vec *mean, const __global vec *inverse,
-                    const __global vec *gamma, const __global vec *beta, __global vec *y, long rows,
-                    int vectors, int activation)
+                    const __global vec *gamma, const __global vec *beta, const __global vec *other,
+                    __global vec *y, long rows, int vectors, int activation)
 {
     ROW_RANGE(rows);
     for (long row = row_begin; row < row_end; row++)
         FOR_EACH_CHANNEL (c, vectors) {
             const long i = row * vectors + c;
-            y[i] = activate(fma(x[i] - mean[c], SCALE(c), SHIFT(c)), activation);
+            const vec n = fma(x[i] - mean[c], SCALE(c), SHIFT(c));
+            y[i] = activate(other ? other[i] + n : n, activation);
         }
 }
 

@@ -19,9 +19,11 @@ void crn__analysis_free(crn__analysis *analysis)
 {
     free(analysis->needed);
     free(analysis->active);
+    free(analysis->in_loss);
     free(analysis->kept);
     free(analysis->consumers);
     free(analysis->fused);
+    free(analysis->folded);
     *analysis = (crn__analysis){.loss = NULL};
 }
 
@@ -32,8 +34,11 @@ static crn_status allocate(crn__analysis *analysis, size_t n, crn_error *error)
     analysis->kept = crn__alloc(n, sizeof *analysis->kept);
     analysis->consumers = crn__alloc(n, sizeof *analysis->consumers);
     analysis->fused = crn__alloc(n, sizeof *analysis->fused);
-    if (analysis->needed == NULL || analysis->active == NULL || analysis->kept == NULL ||
-        analysis->consumers == NULL || analysis->fused == NULL)
+    analysis->folded = crn__alloc(n, sizeof *analysis->folded);
+    analysis->in_loss = crn__alloc(n, sizeof *analysis->in_loss);
+    if (analysis->in_loss == NULL || analysis->folded == NULL || analysis->needed == NULL ||
+        analysis->active == NULL || analysis->kept == NULL || analysis->consumers == NULL ||
+        analysis->fused == NULL)
         return crn__fail_memory(error);
     return CRN_OK;
 }
@@ -61,14 +66,11 @@ static void mark_inputs(const crn_graph *graph, bool *marked)
 }
 
 /* A gradient passes through nodes between the loss and what it is taken with respect to (kept). */
-static crn_status mark_active(const crn_graph *graph, crn__analysis *analysis, crn_error *error)
+static void mark_active(const crn_graph *graph, crn__analysis *analysis)
 {
     size_t n = graph->nodes.count;
-    bool *reached = crn__alloc(n, sizeof *reached);
-    if (reached == NULL)
-        return crn__fail_memory(error);
-    reached[analysis->loss->index] = true;
-    mark_inputs(graph, reached);
+    analysis->in_loss[analysis->loss->index] = true;
+    mark_inputs(graph, analysis->in_loss);
     for (size_t i = 0; i < n; i++) {
         const crn_node *node = node_at(graph, i);
         bool depends = analysis->kept[i];
@@ -78,10 +80,8 @@ static crn_status mark_active(const crn_graph *graph, crn__analysis *analysis, c
                 if (node->inputs[k] != NULL && !stopped && analysis->active[node->inputs[k]->index])
                     depends = true;
             }
-        analysis->active[i] = depends && reached[i];
+        analysis->active[i] = depends && analysis->in_loss[i];
     }
-    free(reached);
-    return CRN_OK;
 }
 
 static void count_consumers(const crn_graph *graph, crn__analysis *analysis)
@@ -121,6 +121,26 @@ static void fuse_activations(const crn_graph *graph, const crn__request *request
     }
 }
 
+/* A sum computes one of its inputs itself when that is a batch norm whose value nothing else wants.
+ */
+static void fold_batch_norms(const crn_graph *graph, const crn__request *request,
+                             crn__analysis *analysis)
+{
+    for (size_t i = 0; i < graph->nodes.count; i++) {
+        const crn_node *sum = node_at(graph, i);
+        if (!analysis->needed[i] || sum->op != &crn__op_add)
+            continue;
+        for (size_t k = 2; k-- > 0;) {
+            const crn_node *norm = sum->inputs[k];
+            if (norm->op == &crn__op_batch_norm && analysis->consumers[norm->index] == 1 &&
+                !is_fetched(request, norm)) {
+                analysis->folded[norm->index] = true;
+                break;
+            }
+        }
+    }
+}
+
 crn_status crn__analyse(crn_graph *graph, const crn__request *request, crn__analysis *analysis)
 {
     crn_error *error = crn__context_fail(graph->context);
@@ -143,8 +163,9 @@ crn_status crn__analyse(crn_graph *graph, const crn__request *request, crn__anal
         analysis->needed[analysis->loss->index] = true;
     mark_inputs(graph, analysis->needed);
     if (analysis->loss != NULL)
-        CRN__TRY(mark_active(graph, analysis, error));
+        mark_active(graph, analysis);
     count_consumers(graph, analysis);
     fuse_activations(graph, request, analysis);
+    fold_batch_norms(graph, request, analysis);
     return CRN_OK;
 }

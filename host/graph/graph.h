@@ -136,10 +136,12 @@ void crn__plan_ran(crn__plan *plan);
 typedef struct crn__analysis {
     const crn_node *loss; /* NULL: forward only */
     bool *needed;         /* by node index: its value is computed */
+    bool *in_loss;        /* the loss depends on it */
     bool *active;         /* a gradient passes through it */
     bool *kept;         /* its gradient is fetched or used by an update: nothing may overwrite it */
     int32_t *consumers; /* uses of its value by needed nodes */
     int32_t *fused;     /* the ReLU's index that an op's output takes in, or -1 */
+    bool *folded;       /* a batch norm whose output is computed by the sum that follows */
 } crn__analysis;
 
 crn_status crn__analyse(crn_graph *graph, const crn__request *request, crn__analysis *analysis);

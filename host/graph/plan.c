@@ -78,8 +78,13 @@ static crn__call *create_call(writer *w, const crn_node *node)
     w->calls[node->index] = call;
     call->attrs = node->attrs;
     call->n_inputs = node->n_inputs;
-    for (size_t i = 0; i < node->n_inputs; i++)
-        call->inputs[i] = node->inputs[i] != NULL ? w->values[node->inputs[i]->index] : NULL;
+    call->is_folded = w->analysis.folded[node->index];
+    for (size_t i = 0; i < node->n_inputs; i++) {
+        const crn_node *input = node->inputs[i];
+        call->inputs[i] = input != NULL ? w->values[input->index] : NULL;
+        if (i < 2 && input != NULL && w->analysis.folded[input->index])
+            call->folded[i] = w->calls[input->index];
+    }
     return call;
 }
 
@@ -92,13 +97,9 @@ static void write_op(writer *w, const crn_node *node)
     if (fused >= 0)
         call->attrs.activation = node_at(w, (size_t)fused)->attrs.activation;
     call->has_backward = w->analysis.active[node->index];
-    call->updates = w->plan->train != NULL;
     call->output = w->values[node->index] = new_tensor(w, node);
     crn__schedule_label(w->schedule, node->name);
     node->op->forward(w->schedule, call);
-    if (call->updates && node->op == &crn__op_batch_norm && node->attrs.is_training)
-        for (size_t i = 1; i <= 2; i++) /* moving mean and variance */
-            add(w, &w->plan->written, call->inputs[i]);
 }
 
 /* A ReLU that the op before it has taken in: the value is there already. */
@@ -222,7 +223,23 @@ static void write_fetches(writer *w)
     }
 }
 
-static void write_updates(writer *w)
+/* What ops of the loss do in a training step: batch norms move their statistics. */
+static void write_op_updates(writer *w)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        const crn_node *node = node_at(w, i);
+        crn__call *call = w->calls[i];
+        if (call == NULL || !w->analysis.in_loss[i] || node->op->update == NULL)
+            continue;
+        crn__schedule_label(w->schedule, node->name);
+        node->op->update(w->schedule, call);
+        for (size_t k = 0; k < call->n_inputs; k++)
+            if (k < 32 && (node->op->updates & 1u << k) != 0)
+                add(w, &w->plan->written, call->inputs[k]);
+    }
+}
+
+static void write_variable_updates(writer *w)
 {
     const crn_train_op *train = w->plan->train;
     for (size_t i = 0; i < train->variables.count; i++) {
@@ -244,8 +261,10 @@ static crn_status write(writer *w)
         write_backward(w);
     if (crn__schedule_status(w->schedule) == CRN_OK)
         write_fetches(w);
-    if (w->plan->train != NULL && crn__schedule_status(w->schedule) == CRN_OK)
-        write_updates(w);
+    if (w->plan->train != NULL && crn__schedule_status(w->schedule) == CRN_OK) {
+        write_op_updates(w);
+        write_variable_updates(w);
+    }
     return crn__schedule_place(w->schedule);
 }
 

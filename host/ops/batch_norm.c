@@ -10,7 +10,7 @@
 #include "ops/op.h"
 
 enum { X, MOVING_MEAN, MOVING_VARIANCE, GAMMA, BETA, N_INPUTS };
-enum { MEAN, INVERSE };
+enum { MEAN, VARIANCE, INVERSE };
 
 static void batch_statistics(crn__schedule *schedule, crn__call *call)
 {
@@ -24,15 +24,15 @@ static void batch_statistics(crn__schedule *schedule, crn__call *call)
         schedule, &task,
         CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(partial), CRN__LONG(rows), CRN__INT(vectors)));
     call->saved[MEAN] = crn__schedule_workspace(schedule, channels);
+    call->saved[VARIANCE] = crn__schedule_workspace(schedule, channels);
     task.kernel = "finalise";
     task.range = (crn__range){1, {(size_t)vectors, 1, 1}, {task.range.local[0], 1, 1}};
-    crn__schedule_add(
-        schedule, &task,
-        CRN__OPERANDS(CRN__TENSOR(partial), CRN__TENSOR(call->saved[MEAN]),
-                      CRN__TENSOR(call->saved[INVERSE]), CRN__TENSOR(call->inputs[MOVING_MEAN]),
-                      CRN__TENSOR(call->inputs[MOVING_VARIANCE]), CRN__LONG(rows),
-                      CRN__INT(vectors), CRN__INT(chunks), CRN__FLOAT(call->attrs.epsilon),
-                      CRN__FLOAT(call->attrs.decay), CRN__INT(call->updates)));
+    crn__schedule_add(schedule, &task,
+                      CRN__OPERANDS(CRN__TENSOR(partial), CRN__TENSOR(call->saved[MEAN]),
+                                    CRN__TENSOR(call->saved[VARIANCE]),
+                                    CRN__TENSOR(call->saved[INVERSE]), CRN__LONG(rows),
+                                    CRN__INT(vectors), CRN__INT(chunks),
+                                    CRN__FLOAT(call->attrs.epsilon)));
 }
 
 static void fixed_statistics(crn__schedule *schedule, crn__call *call)
@@ -47,24 +47,32 @@ static void fixed_statistics(crn__schedule *schedule, crn__call *call)
                                     CRN__FLOAT(call->attrs.epsilon)));
 }
 
+void crn__batch_norm_apply(crn__schedule *schedule, const crn__call *norm, crn__tensor *other,
+                           crn_activation activation, crn__tensor *y)
+{
+    crn__tensor *x = norm->inputs[X];
+    size_t rows = crn__rows(x);
+    int32_t vectors, chunks;
+    crn__task task = crn__task_rows(schedule, "batch_norm.cl", "forward", rows, crn__channels(x),
+                                    &vectors, &chunks);
+    crn__schedule_add(schedule, &task,
+                      CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(norm->saved[MEAN]),
+                                    CRN__TENSOR(norm->saved[INVERSE]),
+                                    CRN__TENSOR(norm->inputs[GAMMA]),
+                                    CRN__TENSOR(norm->inputs[BETA]), CRN__TENSOR(other),
+                                    CRN__TENSOR(y), CRN__LONG(rows), CRN__INT(vectors),
+                                    CRN__INT(crn__activation_code(activation))));
+}
+
 static void forward(crn__schedule *schedule, crn__call *call)
 {
-    crn__tensor *x = call->inputs[X];
-    size_t rows = crn__rows(x), channels = crn__channels(x);
-    call->saved[INVERSE] = crn__schedule_workspace(schedule, channels);
+    call->saved[INVERSE] = crn__schedule_workspace(schedule, crn__channels(call->inputs[X]));
     if (call->attrs.is_training)
         batch_statistics(schedule, call);
     else
         fixed_statistics(schedule, call);
-    int32_t vectors, chunks;
-    crn__task task =
-        crn__task_rows(schedule, "batch_norm.cl", "forward", rows, channels, &vectors, &chunks);
-    crn__schedule_add(
-        schedule, &task,
-        CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(call->saved[MEAN]),
-                      CRN__TENSOR(call->saved[INVERSE]), CRN__TENSOR(call->inputs[GAMMA]),
-                      CRN__TENSOR(call->inputs[BETA]), CRN__TENSOR(call->output), CRN__LONG(rows),
-                      CRN__INT(vectors), CRN__INT(crn__activation_code(call->attrs.activation))));
+    if (!call->is_folded)
+        crn__batch_norm_apply(schedule, call, NULL, call->attrs.activation, call->output);
 }
 
 /* Sums over the rows; returns the means that dx needs, [2][channels]. */
@@ -120,10 +128,27 @@ static void backward(crn__schedule *schedule, crn__call *call)
                       CRN__INT(accumulate)));
 }
 
+static void update(crn__schedule *schedule, crn__call *call)
+{
+    if (!call->attrs.is_training)
+        return;
+    size_t channels = crn__channels(call->inputs[X]);
+    crn__task task = crn__task_flat(schedule, "batch_norm.cl", "move", channels);
+    crn__schedule_add(
+        schedule, &task,
+        CRN__OPERANDS(CRN__TENSOR(call->saved[MEAN]), CRN__TENSOR(call->saved[VARIANCE]),
+                      CRN__TENSOR(call->inputs[MOVING_MEAN]),
+                      CRN__TENSOR(call->inputs[MOVING_VARIANCE]),
+                      CRN__LONG(crn__flat_vectors(schedule, channels)),
+                      CRN__LONG(crn__rows(call->inputs[X])), CRN__FLOAT(call->attrs.decay)));
+}
+
 const crn__op crn__op_batch_norm = {
     .name = "batch_norm",
     .forward = forward,
     .backward = backward,
+    .update = update,
+    .updates = 1u << MOVING_MEAN | 1u << MOVING_VARIANCE,
     .fuses_activation = true,
     .optional_inputs = 1u << GAMMA | 1u << BETA,
     .stops_gradient = 1u << MOVING_MEAN | 1u << MOVING_VARIANCE,

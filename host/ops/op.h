@@ -36,7 +36,7 @@ typedef struct crn__gradient {
     crn__tensor *tensor; /* what consumers have added up so far; NULL: nothing yet */
 } crn__gradient;
 
-#define CRN__MAX_SAVED 2
+#define CRN__MAX_SAVED 3
 
 /* One op at one place of a graph, at one batch size. */
 typedef struct crn__call {
@@ -45,8 +45,10 @@ typedef struct crn__call {
     crn__tensor **inputs;
     crn__tensor *output;
     crn__tensor *saved[CRN__MAX_SAVED]; /* what forward keeps for backward */
-    bool has_backward;                  /* backward will be called: save what it needs */
-    bool updates;                       /* part of a training step: move the moving statistics */
+    bool is_folded; /* batch norm: the sum that follows computes the output, and alone needs it */
+    const struct crn__call
+        *folded[2];    /* add: the batch norm that an input is, where it is folded in */
+    bool has_backward; /* backward will be called: save what it needs */
 
     /* Backward only. */
     crn__tensor *d_output;
@@ -62,6 +64,9 @@ typedef struct crn__op {
     /* Appends the launches. NULL backward: no gradient passes. */
     void (*forward)(crn__schedule *schedule, crn__call *call);
     void (*backward)(crn__schedule *schedule, crn__call *call);
+    /* What a training step does besides, after all values are computed; or NULL. */
+    void (*update)(crn__schedule *schedule, crn__call *call);
+    uint32_t updates; /* bit i: update changes input i, a variable */
     /* A following ReLU can be fused in: the op then reads attrs.activation in both directions. */
     bool fuses_activation;
     uint32_t optional_inputs; /* bit i: input i may be missing */
@@ -101,6 +106,10 @@ void crn__copy_options(void *to, size_t size, const void *from, size_t from_size
 crn__tensor *crn__gradient_of(crn__schedule *schedule, crn__call *call, size_t i, bool *accumulate);
 /* Lets input i's gradient be `tensor` itself if it has nothing yet; false otherwise. */
 bool crn__gradient_share(crn__call *call, size_t i, crn__tensor *tensor);
+
+/* y = activation(norm's output + other), from norm's input and statistics; other may be NULL. */
+void crn__batch_norm_apply(crn__schedule *schedule, const crn__call *norm, crn__tensor *other,
+                           crn_activation activation, crn__tensor *y);
 
 /* d_output where the fused activation let it through (in place if that is allowed), else d_output.
  */
