@@ -29,7 +29,7 @@
         vec weight[BLOCK];                                    \
         UNROLL                                                \
         for (int b = 0; b < BLOCK; b++)                       \
-            weight[b] = tap_w[(k)*BLOCK + b];                 \
+            weight[b] = weights[(k)*BLOCK + b];               \
         UNROLL                                                \
         for (int i = 0; i < TILE; i++) {                      \
             const vec value = (vec)(point[i][k]);             \
@@ -67,20 +67,36 @@ conv(const __global float *restrict x, const __global vec *restrict w,
         if (first >= points)
             return;
 
-        /* Where each point's window starts in the source; points past the end start far outside. */
+        /*
+         * Where each point's window starts in the source, and the point itself in the destination;
+         * points past the end start far outside.
+         */
+        const int last = (int)min(points - first, (long)TILE);
+        int image = (int)(first / cols / rows), r = (int)(first / cols % rows),
+            c = (int)(first % cols);
         int start_h[TILE], start_w[TILE];
-        long image[TILE];
+        long source_image[TILE], destination[TILE];
         for (int i = 0; i < TILE; i++) {
-            const long p = first + i;
-            const int r = (int)(p / cols % rows), c = (int)(p % cols);
-            image[i] = p / cols / rows * sh;
+            source_image[i] = (long)image * sh;
 #ifdef GATHER
-            start_h[i] = p < points ? r : INT_MIN / 2;
+            start_h[i] = r;
             start_w[i] = c;
+            destination[i] =
+                ((long)image * dh + r * stride_h + phase_h) * dw + c * stride_w + phase_w;
 #else
-            start_h[i] = p < points ? r * stride_h - pad_top : INT_MIN / 2;
+            start_h[i] = r * stride_h - pad_top;
             start_w[i] = c * stride_w - pad_left;
+            destination[i] = first + i;
 #endif
+            if (i >= last)
+                start_h[i] = INT_MIN / 2;
+            if (++c == cols) {
+                c = 0;
+                if (++r == rows) {
+                    r = 0;
+                    image++;
+                }
+            }
         }
 
         vec acc[TILE][BLOCK];
@@ -90,50 +106,59 @@ conv(const __global float *restrict x, const __global vec *restrict w,
             for (int b = 0; b < BLOCK; b++)
                 acc[i][b] = (vec)(0.0f);
         }
-        for (int tap = 0; tap < kh * kw; tap++) {
+        for (int tap_h = 0; tap_h < kh; tap_h++) {
 #ifdef GATHER
-            const int from_h = phase_h + pad_top - tap / kw * rate_h;
-            const int from_w = phase_w + pad_left - tap % kw * rate_w;
-            if (from_h % stride_h != 0 || from_w % stride_w != 0)
+            const int from_h = phase_h + pad_top - tap_h * rate_h;
+            if (from_h % stride_h != 0)
                 continue;
-            const int shift_h = from_h / stride_h, shift_w = from_w / stride_w;
+            const int shift_h = from_h / stride_h;
 #else
-            const int shift_h = tap / kw * rate_h, shift_w = tap % kw * rate_w;
+            const int shift_h = tap_h * rate_h;
 #endif
-            const __global float *point[TILE];
-            int some = 0;
-            UNROLL
+            /* The window's line of each point: where it starts, and its column there. */
+            const __global float *line[TILE];
+            int column[TILE];
             for (int i = 0; i < TILE; i++) {
-                const int h = start_h[i] + shift_h, v = start_w[i] + shift_w;
-                const int inside = h >= 0 && h < sh && v >= 0 && v < sw;
-                point[i] = inside ? x + ((image[i] + h) * sw + v) * sc : zeros;
-                some |= inside;
+                const int h = start_h[i] + shift_h;
+                line[i] = x + ((source_image[i] + h) * sw + start_w[i]) * sc;
+                column[i] = h >= 0 && h < sh ? start_w[i] : INT_MIN / 2;
             }
-            if (!some)
-                continue;
-            const __global vec *tap_w = block_w + (long)tap * sc * BLOCK;
-            int k = 0;
-            for (; k + 4 <= sc; k += 4) {
-                STEP(k)
-                STEP(k + 1)
-                STEP(k + 2)
-                STEP(k + 3)
+            for (int tap_w = 0; tap_w < kw; tap_w++) {
+#ifdef GATHER
+                const int from_w = phase_w + pad_left - tap_w * rate_w;
+                if (from_w % stride_w != 0)
+                    continue;
+                const int shift_w = from_w / stride_w;
+#else
+                const int shift_w = tap_w * rate_w;
+#endif
+                const __global float *point[TILE];
+                int some = 0;
+                UNROLL
+                for (int i = 0; i < TILE; i++) {
+                    const int v = column[i] + shift_w, inside = v >= 0 && v < sw;
+                    point[i] = inside ? line[i] + (long)shift_w * sc : zeros;
+                    some |= inside;
+                }
+                if (!some)
+                    continue;
+                const __global vec *weights = block_w + (long)(tap_h * kw + tap_w) * sc * BLOCK;
+                int k = 0;
+                for (; k + 4 <= sc; k += 4) {
+                    STEP(k)
+                    STEP(k + 1)
+                    STEP(k + 2)
+                    STEP(k + 3)
+                }
+                for (; k < sc; k++)
+                    STEP(k)
             }
-            for (; k < sc; k++)
-                STEP(k)
         }
 
         UNROLL
         for (int i = 0; i < TILE; i++) {
-            const long p = first + i;
-            if (p < points) {
-#ifdef GATHER
-                const long r = (p / cols % rows) * stride_h + phase_h,
-                           c = p % cols * stride_w + phase_w;
-                __global float *out = y + ((p / cols / rows * dh + r) * dw + c) * dc;
-#else
-                __global float *out = y + p * dc;
-#endif
+            if (i < last) {
+                __global float *out = y + destination[i] * dc;
                 UNROLL
                 for (int b = 0; b < BLOCK; b++) {
                     const int channel = (block * BLOCK + b) * VW;

@@ -40,6 +40,8 @@ weight_gradient(const __global float *restrict x, const __global float *restrict
     for (long row = row_begin; row < row_end; row += block_rows) {
         const long stop = min(row + block_rows, row_end);
         const int resume = accumulate || row > row_begin;
+        const long first_image = row / oh;
+        const int first_line = (int)(row % oh);
         for (int o = 0; o < oc; o += BLOCK * VW)
             for (int c = channel_begin; c < channel_end; c += ROWS) {
                 vec acc[ROWS][BLOCK];
@@ -50,12 +52,18 @@ weight_gradient(const __global float *restrict x, const __global float *restrict
                     for (int b = 0; b < BLOCK; b++)
                         acc[i][b] = resume ? sums[b] : (vec)(0.0f);
                 }
+                long image = first_image;
+                int line = first_line;
                 for (long r = row; r < stop; r++) {
-                    const int h = (int)(r % oh) * stride_h + from_h;
+                    const int h = line * stride_h + from_h;
+                    const __global float *in =
+                        x + ((image * ih + h) * iw + left * stride_w + from_w) * ic + c;
+                    if (++line == oh) {
+                        line = 0;
+                        image++;
+                    }
                     if (h < 0 || h >= ih)
                         continue;
-                    const __global float *in =
-                        x + ((r / oh * ih + h) * iw + left * stride_w + from_w) * ic + c;
                     const __global vec *g = (const __global vec *)(dy + (r * ow + left) * oc + o);
                     for (int v = left; v < right; v++) {
                         vec d[BLOCK];
