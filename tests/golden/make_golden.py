@@ -108,11 +108,11 @@ def entries(name, truth, whole_limit):
     }
 
 
-def write_case(case, description, run, whole_limit=1024, exact={}):
+def write_case(case, description, run, whole_limit=1024, exact=()):
     """Run both precisions and write the case's file.
 
-    `run` maps a TensorFlow type to {tensor name: array}; `exact` holds float64
-    arrays that are stored as they are.
+    `run` maps a TensorFlow type to {tensor name: array}; `exact` has float64
+    arrays that are stored as they are, by name.
     """
     truth, single = run(tf.float64), run(tf.float32)
     errors = {name: relative_error(single[name], truth[name]) for name in truth}
@@ -337,22 +337,24 @@ def network_case(network, case):
 
 def network_cases():
     """{case name: how to write it} for the networks with numbers."""
+    train = functools.partial(Network, is_training=True)
+    infer = functools.partial(Network, is_training=False)
     networks = {
-        "train_v1_50_os8": Network("v1_50", 2, 65, True, output_stride=8),
-        "infer_v1_50_features": Network(
-            "v1_50", 1, 64, False, num_classes=None, global_pool=False
+        "train_v1_50_os8": train("v1_50", 2, 65, output_stride=8),
+        "infer_v1_50_features": infer(
+            "v1_50", 1, 64, num_classes=None, global_pool=False
         ),
-        "infer_v1_50_pool": Network("v1_50", 1, 64, False, num_classes=None),
+        "infer_v1_50_pool": infer("v1_50", 1, 64, num_classes=None),
     }
     for model, learning_rate in ("v1_50", 3e-5), ("v2_50", 3e-4):
-        networks[f"infer_{model}_64"] = Network(model, 4, 64, False)
         for size in 64, 65:
-            networks[f"train_{model}_{size}"] = Network(
-                model, 4, size, True, learning_rate=learning_rate
+            networks[f"train_{model}_{size}"] = train(
+                model, 4, size, learning_rate=learning_rate
             )
+        networks[f"infer_{model}_64"] = infer(model, 4, 64)
         for output_stride in 16, 8:
-            networks[f"infer_{model}_os{output_stride}"] = Network(
-                model, 1, 65, False, global_pool=False, output_stride=output_stride
+            networks[f"infer_{model}_os{output_stride}"] = infer(
+                model, 1, 65, global_pool=False, output_stride=output_stride
             )
     return {
         case: functools.partial(network_case, network)
@@ -464,7 +466,7 @@ def dimensions(tensor):
 def variables_case(model, case):
     """List a network's variables in the order TF-slim creates them."""
     with slim_session(tf.float32):
-        Network(model, 1, 224, True, num_classes=1000).build(tf.float32)
+        Network(model, 1, 224, is_training=True, num_classes=1000).build(tf.float32)
         variables = tf.global_variables()
         penalty = tf.add_n(slim.losses.get_regularization_losses())
         slopes = tf.gradients(penalty, variables)
@@ -485,7 +487,7 @@ def variables_case(model, case):
 def end_points_case(model, case):
     """List a network's end points in the order TF-slim returns them."""
     with slim_session(tf.float32):
-        network = Network(model, 1, 224, False, num_classes=1000)
+        network = Network(model, 1, 224, is_training=False, num_classes=1000)
         _, end_points = network.build(tf.float32)
         write_list(case, [(key, dimensions(end_points[key])) for key in end_points])
 
