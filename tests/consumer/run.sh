@@ -10,6 +10,7 @@ rm -rf "$work"
 mkdir -p "$work/source"
 cmake --install "$build" --prefix "$work/first" >/dev/null
 mv "$work/first" "$work/prefix"
+"$work/prefix/bin/clarinet" --version
 awk '/^```c$/ { block = 1; next }
      /^```$/  { block = chosen = 0 }
      block && /^\/\* quick start \*\/$/ { chosen = 1 }
