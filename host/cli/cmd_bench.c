@@ -8,15 +8,18 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/profile.h"
 
 /* Steps after the first that are not counted either: caches and clocks settle. */
 #define WARM_UP 2
 #define CHANNELS 3
+#define PROFILE_STEPS 3
+#define PROFILE_ROWS 40
 
 typedef struct bench {
     const char *model, *mode, *device;
     int64_t batch_size, image_size, steps, classes;
-    bool cold, json;
+    bool cold, json, profile;
 
     crn_graph *graph;
     crn_node *inputs, *labels, *result;
@@ -172,6 +175,23 @@ static int print(const bench *b, const crn_context *context)
     return CLI_OK;
 }
 
+/* A few more steps, kernel by kernel. */
+static int profile(bench *b, crn_context *context)
+{
+    cli_profile found = {.rows = NULL};
+    int code = CLI_OK;
+    crn_graph_set_profile(b->graph, cli_profile_add, &found);
+    for (int i = 0; i < PROFILE_STEPS && code == CLI_OK; i++)
+        if (step(b) != CRN_OK)
+            code = cli_fail("bench", crn_context_error(context));
+    if (code == CLI_OK) {
+        printf("\n");
+        cli_profile_print(&found, PROFILE_STEPS, PROFILE_ROWS);
+    }
+    cli_profile_free(&found);
+    return code;
+}
+
 static int run(bench *b)
 {
     double begin = cli_now();
@@ -192,6 +212,8 @@ static int run(bench *b)
         code = measure(b, context);
     if (code == CLI_GO_ON)
         code = print(b, context);
+    if (code == CLI_OK && b->profile)
+        code = profile(b, context);
     free(b->images);
     free(b->label_values);
     free(b->values);
@@ -218,6 +240,8 @@ int cmd_bench(int argc, char **argv)
          .max = 1e6},
         {"cold", CLI_FLAG, &b.cold,
          .help = "start up with empty kernel caches, in a temporary folder"},
+        {"profile", CLI_FLAG, &b.profile,
+         .help = "then list the kernels of a step, the longest first (not with --json)"},
         {"device", CLI_TEXT, &b.device, "X", .help = CLI_DEVICE_HELP},
         {"json", CLI_FLAG, &b.json, .help = CLI_JSON_HELP},
     };
@@ -229,6 +253,10 @@ int cmd_bench(int argc, char **argv)
     int code = cli_parse(&spec, argc, argv, NULL);
     if (code != CLI_GO_ON)
         return code;
+    if (b.profile && b.json) {
+        cli_complain("bench", "--profile and --json exclude each other");
+        return CLI_USAGE;
+    }
     if (b.image_size == 0)
         b.image_size = crn_model_find(b.model)->image_size;
 

@@ -83,6 +83,7 @@ struct crn_graph {
     crn__list scales;     /* float arrays of regularization nodes */
     crn__list plans;      /* crn__plan, most recently used last */
     crn__arena arena;
+    crn__observer observer;
 };
 
 /* Sets the sticky error, with the current scope before the text, if it is the first. Returns its

@@ -203,7 +203,7 @@ static crn_status run_plan(crn_graph *graph, crn__plan *plan, const crn_feed *fe
     CRN__TRY(check_room(graph, plan, fetches, n_fetches));
     CRN__TRY(crn__schedule_prepare(schedule, &graph->arena));
     CRN__TRY(write_feeds(graph, plan, feeds, n_feeds));
-    crn_status status = crn__schedule_run(schedule);
+    crn_status status = crn__schedule_run(schedule, &graph->observer);
     crn__plan_ran(plan);
     CRN__TRY(status);
     CRN__TRY(read_fetches(graph, plan, fetches, n_fetches));
@@ -269,6 +269,11 @@ crn_status crn_plan(crn_graph *graph, crn_train_op *train, crn_node *const *fetc
     crn_status status = check_memory(graph, &request, plan);
     crn__plan_free(plan);
     return status;
+}
+
+void crn_graph_set_profile(crn_graph *graph, crn_profile_fn report, void *data)
+{
+    graph->observer = (crn__observer){report, data};
 }
 
 crn_status crn_graph_finish(crn_graph *graph)

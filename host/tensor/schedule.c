@@ -1,7 +1,9 @@
 #include "tensor/tensor.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/error.h"
 #include "core/memory.h"
@@ -394,14 +396,39 @@ static crn_status run_step(crn__schedule *schedule, const step *s)
     return crn__launch(schedule->context, s->kernel, &s->task.range, args, s->n_operands);
 }
 
-crn_status crn__schedule_run(crn__schedule *schedule)
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static crn_status observe_step(crn__schedule *schedule, const step *s,
+                               const crn__observer *observer)
+{
+    char name[160];
+    CRN__TRY(crn__finish(schedule->context));
+    double begin = now();
+    CRN__TRY(run_step(schedule, s));
+    CRN__TRY(crn__finish(schedule->context));
+    double seconds = now() - begin;
+    snprintf(name, sizeof name, "%s:%s %s", s->task.call != NULL ? "library" : s->task.file,
+             s->task.call != NULL ? "gemm" : s->task.kernel, s->task.options);
+    observer->report(observer->data, s->label, name, seconds);
+    return CRN_OK;
+}
+
+crn_status crn__schedule_run(crn__schedule *schedule, const crn__observer *observer)
 {
     for (size_t i = 0; i < schedule->n_steps; i++) {
         step *s = &schedule->steps[i];
         crn__tensor *fresh = s->task.refreshes;
         if (fresh != NULL && fresh->derived_version == s->task.source->version)
             continue;
-        CRN__TRY(run_step(schedule, s));
+        if (observer->report != NULL)
+            CRN__TRY(observe_step(schedule, s, observer));
+        else
+            CRN__TRY(run_step(schedule, s));
         if (fresh != NULL)
             fresh->derived_version = s->task.source->version;
     }

@@ -140,7 +140,13 @@ void crn__schedule_footprint(const crn__schedule *schedule, crn__footprint *foot
 
 /* Allocates what is missing, grows the arena, compiles kernels. Cheap when nothing is missing. */
 crn_status crn__schedule_prepare(crn__schedule *schedule, crn__arena *arena);
+/* Told of every task that has run; the device waits after each. */
+typedef struct crn__observer {
+    void (*report)(void *data, const char *label, const char *task, double seconds); /* or NULL */
+    void *data;
+} crn__observer;
+
 /* Enqueues every task. crn__schedule_prepare comes first. */
-crn_status crn__schedule_run(crn__schedule *schedule);
+crn_status crn__schedule_run(crn__schedule *schedule, const crn__observer *observer);
 
 #endif

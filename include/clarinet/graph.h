@@ -137,6 +137,14 @@ CRN_API crn_status crn_run(crn_graph *graph, crn_train_op *train, const crn_feed
 
 CRN_API crn_status crn_graph_finish(crn_graph *graph);
 
+/* One kernel of a run: the node that it works for, the kernel with its compiler options, its
+ * seconds. */
+typedef void (*crn_profile_fn)(void *data, const char *node, const char *kernel, double seconds);
+
+/* From here on runs wait for each kernel and report it; NULL ends that. Runs are slower meanwhile.
+ */
+CRN_API void crn_graph_set_profile(crn_graph *graph, crn_profile_fn report, void *data);
+
 /* What a run takes on the device, known before its first launch. Bytes. */
 typedef struct crn_plan_info {
     uint64_t variables;      /* variables, optimizer slots, packed weights */
