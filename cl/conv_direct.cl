@@ -23,8 +23,8 @@
 #define BLOCK 2
 #endif
 
-/* acc[i][b] += point[i][k] * w[k][b], for four k at a time */
-#define STEP(k)                                               \
+/* acc[i][b] += from[i][k] * weights[k][b] */
+#define STEP(from, k)                                         \
     {                                                         \
         vec weight[BLOCK];                                    \
         UNROLL                                                \
@@ -32,11 +32,25 @@
             weight[b] = weights[(k)*BLOCK + b];               \
         UNROLL                                                \
         for (int i = 0; i < TILE; i++) {                      \
-            const vec value = (vec)(point[i][k]);             \
+            const vec value = (vec)(from[i][k]);              \
             UNROLL                                            \
             for (int b = 0; b < BLOCK; b++)                   \
                 acc[i][b] = fma(value, weight[b], acc[i][b]); \
         }                                                     \
+    }
+
+/* The same for k of [0, n). */
+#define RUN(from, n)                   \
+    {                                  \
+        int k = 0;                     \
+        for (; k + 4 <= (n); k += 4) { \
+            STEP(from, k)              \
+            STEP(from, k + 1)          \
+            STEP(from, k + 2)          \
+            STEP(from, k + 3)          \
+        }                              \
+        for (; k < (n); k++)           \
+            STEP(from, k)              \
     }
 
 /*
@@ -123,7 +137,18 @@ conv(const __global float *restrict x, const __global vec *restrict w,
                 line[i] = x + ((source_image[i] + h) * sw + start_w[i]) * sc;
                 column[i] = h >= 0 && h < sh ? start_w[i] : INT_MIN / 2;
             }
-            for (int tap_w = 0; tap_w < kw; tap_w++) {
+            const __global vec *weights = block_w + (long)tap_h * kw * sc * BLOCK;
+#ifndef GATHER
+            /* Windows that lie within their lines are one run, there and in the weights. */
+            int within = rate_w == 1;
+            for (int i = 0; i < TILE; i++)
+                within &= column[i] >= 0 && column[i] + kw <= sw;
+            if (within) {
+                RUN(line, kw * sc)
+                continue;
+            }
+#endif
+            for (int tap_w = 0; tap_w < kw; tap_w++, weights += (long)sc * BLOCK) {
 #ifdef GATHER
                 const int from_w = phase_w + pad_left - tap_w * rate_w;
                 if (from_w % stride_w != 0)
@@ -142,16 +167,7 @@ conv(const __global float *restrict x, const __global vec *restrict w,
                 }
                 if (!some)
                     continue;
-                const __global vec *weights = block_w + (long)(tap_h * kw + tap_w) * sc * BLOCK;
-                int k = 0;
-                for (; k + 4 <= sc; k += 4) {
-                    STEP(k)
-                    STEP(k + 1)
-                    STEP(k + 2)
-                    STEP(k + 3)
-                }
-                for (; k < sc; k++)
-                    STEP(k)
+                RUN(point, sc)
             }
         }
 

@@ -8,7 +8,10 @@
  * channels; sums rest in dw in between. Pixels whose input lies outside the image are skipped by
  * bounds, not tests.
  *
- * ROWS divides ic, BLOCK * VW divides oc.
+ * MERGED takes a line of taps as one: its kw * ic inputs lie side by side, which suits few channels
+ * (an image's 3). Pixels whose window leaves the image to the left or right then take a slower way.
+ *
+ * ROWS divides the inputs of a tap, BLOCK * VW divides oc.
  */
 #ifndef ROWS
 #define ROWS 8
@@ -17,6 +20,22 @@
 #define BLOCK 2
 #endif
 
+/* acc[i][b] += from[i] * g[b] */
+#define ADD(from)                                        \
+    {                                                    \
+        vec d[BLOCK];                                    \
+        UNROLL                                           \
+        for (int b = 0; b < BLOCK; b++)                  \
+            d[b] = g[b];                                 \
+        UNROLL                                           \
+        for (int i = 0; i < ROWS; i++) {                 \
+            const vec value = (vec)((from)[i]);          \
+            UNROLL                                       \
+            for (int b = 0; b < BLOCK; b++)              \
+                acc[i][b] = fma(value, d[b], acc[i][b]); \
+        }                                                \
+    }
+
 /* Dimension 0: groups of input channels; 1: taps; 2: splits. dw [splits][taps][ic][oc] */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 weight_gradient(const __global float *restrict x, const __global float *restrict dy,
@@ -24,18 +43,25 @@ weight_gradient(const __global float *restrict x, const __global float *restrict
                 int oc, int kw, int stride_h, int stride_w, int rate_h, int rate_w, int pad_top,
                 int pad_left, int channels, int block_rows, int accumulate)
 {
-    const int channel_begin = (int)get_global_id(0) * channels;
-    const int channel_end = min(channel_begin + channels, ic);
     const int tap = (int)get_global_id(1), taps = (int)get_global_size(1);
+#ifdef MERGED
+    const int width = kw, from_h = tap * rate_h - pad_top, from_w = -pad_left;
+#else
+    const int width = 1, from_h = tap / kw * rate_h - pad_top,
+              from_w = tap % kw * rate_w - pad_left;
+#endif
+    const int inputs = width * ic; /* of a tap */
+    const int channel_begin = (int)get_global_id(0) * channels;
+    const int channel_end = min(channel_begin + channels, inputs);
     const long all = (long)images * oh, split = (long)get_global_id(2);
     const long row_begin = all * split / (long)get_global_size(2);
     const long row_end = all * (split + 1) / (long)get_global_size(2);
-    __global float *out = dw + (split * taps + tap) * ic * oc;
+    __global float *out = dw + (split * taps + tap) * inputs * oc;
 
-    /* Output columns [left, right) whose input column is inside the image. */
-    const int from_w = tap % kw * rate_w - pad_left, from_h = tap / kw * rate_h - pad_top;
-    const int left = from_w < 0 ? (-from_w + stride_w - 1) / stride_w : 0;
-    const int right = iw - from_w > 0 ? min((iw - from_w + stride_w - 1) / stride_w, ow) : 0;
+    /* Output columns [left, right) whose input columns are all inside the image. */
+    const int left = min(from_w < 0 ? (-from_w + stride_w - 1) / stride_w : 0, ow);
+    const int room = iw - width - from_w;
+    const int right = max(room >= 0 ? min(room / stride_w + 1, ow) : 0, left);
 
     for (long row = row_begin; row < row_end; row += block_rows) {
         const long stop = min(row + block_rows, row_end);
@@ -56,8 +82,8 @@ weight_gradient(const __global float *restrict x, const __global float *restrict
                 int line = first_line;
                 for (long r = row; r < stop; r++) {
                     const int h = line * stride_h + from_h;
-                    const __global float *in =
-                        x + ((image * ih + h) * iw + left * stride_w + from_w) * ic + c;
+                    const __global float *from_line = x + (image * ih + h) * iw * ic;
+                    const __global float *in = from_line + (left * stride_w + from_w) * ic + c;
                     if (++line == oh) {
                         line = 0;
                         image++;
@@ -66,20 +92,20 @@ weight_gradient(const __global float *restrict x, const __global float *restrict
                         continue;
                     const __global vec *g = (const __global vec *)(dy + (r * ow + left) * oc + o);
                     for (int v = left; v < right; v++) {
-                        vec d[BLOCK];
-                        UNROLL
-                        for (int b = 0; b < BLOCK; b++)
-                            d[b] = g[b];
-                        UNROLL
-                        for (int i = 0; i < ROWS; i++) {
-                            const vec value = (vec)(in[i]);
-                            UNROLL
-                            for (int b = 0; b < BLOCK; b++)
-                                acc[i][b] = fma(value, d[b], acc[i][b]);
-                        }
+                        ADD(in)
                         in += (long)stride_w * ic;
                         g += oc / VW;
                     }
+#ifdef MERGED
+                    for (int v = left > 0 ? 0 : right; v < ow; v = v + 1 == left ? right : v + 1) {
+                        const int at = (v * stride_w + from_w) * ic + c;
+                        float part[ROWS];
+                        for (int i = 0; i < ROWS; i++)
+                            part[i] = at + i >= 0 && at + i < iw * ic ? from_line[at + i] : 0.0f;
+                        g = (const __global vec *)(dy + (r * ow + v) * oc + o);
+                        ADD(part)
+                    }
+#endif
                 }
                 UNROLL
                 for (int i = 0; i < ROWS; i++) {

@@ -21,8 +21,12 @@ KERNEL void pack(const __global float *w, __global float *packed, long n, int ta
         const int k = (int)(i % source), tap = (int)(i / source % taps);
         const int first = (int)(i / source / taps) * WIDTH;
         const __global float *from = w + (long)tap * ic * oc + k * source_step;
-        for (int l = 0; l < WIDTH; l++)
-            packed[i * WIDTH + l] =
-                first + l < destination ? from[(first + l) * destination_step] : 0.0f;
+        __global float *to = packed + i * WIDTH;
+        if (first + WIDTH <= destination)
+            for (int l = 0; l < WIDTH; l++)
+                to[l] = from[(first + l) * destination_step];
+        else
+            for (int l = 0; l < WIDTH; l++)
+                to[l] = first + l < destination ? from[(first + l) * destination_step] : 0.0f;
     }
 }

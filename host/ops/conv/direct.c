@@ -149,20 +149,24 @@ static void weight_gradient(crn__schedule *schedule, const crn__conv *conv, crn_
     const crn__window *window = &conv->window;
     uint32_t width = crn__vector_for(schedule, (size_t)conv->oc);
     int32_t block = conv->oc % (2 * (int32_t)width) == 0 ? 2 : 1;
-    int32_t rows = largest_divisor(conv->ic, (int32_t)width * block >= 16 ? 8 : 6);
-    int32_t taps = window->kernel[0] * window->kernel[1];
+    /* A line of taps at once where a tap alone has too few inputs for a register tile. */
+    bool merged = conv->ic < 8 && window->kernel[1] > 1 && window->rate[1] == 1;
+    int32_t taps = window->kernel[0] * (merged ? 1 : window->kernel[1]);
+    int32_t inputs = conv->ic * (merged ? window->kernel[1] : 1);
+    int32_t rows = largest_divisor(inputs, (int32_t)width * block >= 16 ? 8 : 6);
 
-    /* Input channels of a work-item: its sums should stay in the cache. */
+    /* Inputs of a work-item: its sums should stay in the cache. */
     int64_t sums = CACHE_BYTES / 2 / ((int64_t)conv->oc * (int64_t)sizeof(float));
     int32_t channels = ceil_div(clamp(sums, rows, 64), rows) * rows;
-    channels = channels < conv->ic ? channels : conv->ic;
-    int32_t groups = ceil_div(conv->ic, channels);
+    channels = channels < inputs ? channels : inputs;
+    int32_t groups = ceil_div(inputs, channels);
     int64_t image_rows = (int64_t)conv->images * conv->oh;
     int32_t splits =
         clamp(profile_of(schedule)->parallelism / ((int64_t)groups * taps), 1, image_rows);
 
     crn__task task = crn__task_kernel("conv_direct_weight.cl", "weight_gradient",
-                                      "-DVW=%u -DROWS=%d -DBLOCK=%d", width, rows, block);
+                                      "-DVW=%u -DROWS=%d -DBLOCK=%d%s", width, rows, block,
+                                      merged ? " -DMERGED" : "");
     task.range = (crn__range){3, {(size_t)groups, (size_t)taps, (size_t)splits}, {1, 1, 1}};
     size_t count = crn__tensor_count(dw);
     crn__tensor *out = splits > 1 ? crn__schedule_workspace(schedule, count * (size_t)splits) : dw;
