@@ -78,14 +78,25 @@ const crn__op crn__op_conv2d = {
     .optional_inputs = 1u << BIASES,
 };
 
-/* The solver that is asked for, where it applies; else what is best on the device's kind. */
+/* What is best on the device's kind, by measurement (bench/ops). */
+static const crn__conv_solver_ops *choose_by_device(const crn__profile *profile,
+                                                    const crn__conv *conv)
+{
+    if (profile->family == CRN__FAMILY_GPU)
+        return &crn__conv_clblast;
+    /* With fewer tiles, reading Winograd's larger weights takes longer than it saves. */
+    int64_t tiles = (int64_t)conv->images * ((conv->oh + 3) / 4) * ((conv->ow + 3) / 4);
+    return tiles >= 8 ? &crn__conv_winograd : &crn__conv_direct;
+}
+
+/* The solver that is asked for, or else the device's, where it applies; else the direct one. */
 const crn__conv_solver_ops *crn__conv_choose(crn__schedule *schedule, const crn__conv *conv)
 {
     const crn__profile *profile = crn__context_profile(crn__schedule_context(schedule));
     const crn__conv_solver_ops *wanted = &crn__conv_direct;
     switch (profile->solver) {
     case CRN__SOLVER_AUTO:
-        wanted = profile->family == CRN__FAMILY_GPU ? &crn__conv_clblast : &crn__conv_direct;
+        wanted = choose_by_device(profile, conv);
         break;
     case CRN__SOLVER_DIRECT:
         break;
