@@ -18,7 +18,7 @@
 
 typedef struct bench {
     const char *model, *mode, *device;
-    int64_t batch_size, image_size, steps, classes;
+    int64_t batch_size, image_size, output_stride, steps, classes;
     bool cold, json, profile;
 
     crn_graph *graph;
@@ -70,6 +70,7 @@ static crn_status build(bench *b)
     crn_resnet_options options = CRN_RESNET_OPTIONS_INIT;
     bool training = strcmp(b->mode, "train") == 0;
     options.is_training = training;
+    options.output_stride = (int32_t)b->output_stride;
     b->inputs = crn_placeholder(g, "inputs", CRN_F32,
                                 CRN_SHAPE(CRN_ANY, b->image_size, b->image_size, CHANNELS));
     crn_node *logits = crn_model_find(b->model)->build(g, b->inputs, b->classes, &options);
@@ -79,7 +80,7 @@ static crn_status build(bench *b)
         b->labels = crn_placeholder(g, "labels", CRN_I32, CRN_SHAPE(CRN_ANY));
         crn_node *entropy = crn_sparse_softmax_cross_entropy(g, b->labels, logits);
         b->result = crn_add(g, crn_reduce_mean(g, entropy), crn_regularization_loss(g));
-        b->op = crn_minimize(g, crn_momentum(0.01f, 0.9f), b->result);
+        b->op = crn_minimize(g, crn_gradient_descent(0.01f), b->result);
         b->value_count = 1;
     }
     crn_status status = crn_plan(g, b->op, &b->result, 1, b->batch_size, &b->plan);
@@ -234,6 +235,9 @@ int cmd_bench(int argc, char **argv)
          .max = 65536},
         {"image-size", CLI_INTEGER, &b.image_size, "N",
          .help = "height and width; else what the network was made for", .min = 8, .max = 4096},
+        {"output-stride", CLI_INTEGER, &b.output_stride, "N",
+         .help = "image size / feature map size, reached by atrous rates; else the network's own",
+         .min = 1, .max = 4096},
         {"steps", CLI_INTEGER, &b.steps, "N", .help = "steps to measure, after a few to warm up",
          .min = 1, .max = 1e6},
         {"classes", CLI_INTEGER, &b.classes, "N", .help = "number of classes", .min = 1,

@@ -409,6 +409,28 @@ static void bench_measures(void **state)
     expect_part(r.out, "usual caches");
 }
 
+static double predicted_peak(const char *output_stride)
+{
+    RUN(&r, CLI, "bench", "--model", "resnet_v2_20", "--mode", "infer", "--batch-size", "2",
+        "--image-size", "16", "--output-stride", output_stride, "--steps", "1", "--json");
+    expect_code(&r, 0);
+    json_t *b = parse(r.out);
+    double peak = number(b, "predicted_peak");
+    json_decref(b);
+    return peak;
+}
+
+/* With a smaller output stride feature maps stay larger: more memory. */
+static void bench_takes_an_output_stride(void **state)
+{
+    (void)state;
+    assert_true(predicted_peak("1") > predicted_peak("4"));
+    RUN(&r, CLI, "bench", "--model", "resnet_v2_20", "--mode", "infer", "--batch-size", "2",
+        "--output-stride", "3", "--steps", "1");
+    expect_code(&r, 2);
+    expect_part(r.err, "output_stride 3");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +448,7 @@ int main(void)
         cmocka_unit_test(inspect_lists_and_sums_up),
         cmocka_unit_test(other_files_are_no_checkpoints),
         cmocka_unit_test(bench_measures),
+        cmocka_unit_test(bench_takes_an_output_stride),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

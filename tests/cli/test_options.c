@@ -33,7 +33,8 @@ static const struct {
     {"classify", "checkpoint top device json"},
     {"predict", "checkpoint input output end-point list-end-points batch-size device"},
     {"inspect", "json"},
-    {"bench", "model mode batch-size image-size steps classes cold device json"},
+    {"bench",
+     "model mode batch-size image-size output-stride steps classes cold profile device json"},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof *commands)
@@ -178,6 +179,7 @@ static void mistakes_get_one_line(void **state)
         {"bench --model resnet_v2_20 --mode fast", "'fast'"},
         {"bench --model resnet_v2_20 --mode train --steps 0", "--steps"},
         {"bench --model resnet_v2_20 --mode train --classes 0", "--classes"},
+        {"bench --model resnet_v2_20 --mode train --output-stride 0", "--output-stride"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char line[512];
