@@ -7,7 +7,8 @@
 
 enum { MOST = 5, IMAGE = 6 * 5 * 3, CLASSES = 4, WEIGHTS = 3 * 3 * 3 * 7 };
 
-/* conv -> ReLU -> pool -> dense, with an open batch. */
+/* One of each kind of layer, with an open batch, and each image on its own: batch norm is by the
+ * moving statistics. */
 typedef struct net {
     crn_node *images, *labels, *logits, *loss, *dweights;
     float image_data[MOST * IMAGE];
@@ -22,8 +23,17 @@ static void build(net *n)
     crn_conv2d_options options = CRN_CONV2D_OPTIONS_INIT;
     options.stride_h = 2;
     crn_node *y = crn_conv2d(g, n->images, 7, 3, 3, &options);
-    y = crn_reshape(g, crn_max_pool2d(g, y, 2, 2, NULL), CRN_SHAPE(CRN_ANY, 14));
-    n->logits = crn_dense(g, y, CLASSES, CRN_ACTIVATION_NONE, CRN_NORMALIZER_NONE, NULL);
+    crn_batch_norm_options norm = CRN_BATCH_NORM_OPTIONS_INIT;
+    norm.is_training = false;
+    norm.activation = CRN_ACTIVATION_RELU6;
+    y = crn_add(g, y, crn_batch_norm(g, y, &norm));
+    crn_node *mean = crn_squeeze(g, crn_global_avg_pool(g, y)); /* of [batch,3,5,7] */
+    crn_node *pooled =
+        crn_add(g, crn_max_pool2d(g, y, 2, 2, NULL), crn_avg_pool2d(g, y, 2, 2, NULL));
+    pooled = crn_reshape(g, pooled, CRN_SHAPE(CRN_ANY, 14));
+    n->logits =
+        crn_add(g, crn_dense(g, mean, CLASSES, CRN_ACTIVATION_NONE, CRN_NORMALIZER_NONE, "mean"),
+                crn_dense(g, pooled, CLASSES, CRN_ACTIVATION_NONE, CRN_NORMALIZER_NONE, "pooled"));
     n->loss = crn_reduce_mean(g, crn_sparse_softmax_cross_entropy(g, n->labels, n->logits));
     op_check(crn_initialize_variables(g));
     n->dweights = crn_gradient(g, n->loss, crn_variable_find(g, "Conv/weights"));
