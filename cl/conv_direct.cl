@@ -53,18 +53,33 @@
             STEP(from, k)              \
     }
 
+/* Writes or adds the first n floats of v; `whole`: all of them, and `to` is aligned. */
+static void store(__global float *to, vec v, int n, int whole, int accumulate)
+{
+    if (whole) {
+        __global vec *vector = (__global vec *)to;
+        *vector = accumulate ? *vector + v : v;
+        return;
+    }
+    float lane[VW];
+    *(vec *)lane = v;
+    for (int l = 0; l < n; l++)
+        to[l] = accumulate ? to[l] + lane[l] : lane[l];
+}
+
 /*
- * Dimension 0: blocks of channels; 1: groups of `tiles` tiles; 2: phases.
- * x [images][sh][sw][sc], y [images][dh][dw][dc], bias [dc] or missing, zeros [>= sc].
+ * Dimension 0: groups of `group` of the `blocks` blocks of channels; 1: of `tiles` tiles; 2:
+ * phases. x [images][sh][sw][sc], y [images][dh][dw][dc], bias [dc] or missing, zeros [>= sc].
  */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 conv(const __global float *restrict x, const __global vec *restrict w,
      const __global float *restrict bias, __global float *restrict y,
      const __global float *restrict zeros, int images, int sh, int sw, int sc, int dh, int dw,
      int dc, int kh, int kw, int stride_h, int stride_w, int rate_h, int rate_w, int pad_top,
-     int pad_left, int tiles, int activation, int accumulate)
+     int pad_left, int blocks, int group, int tiles, int activation, int accumulate)
 {
-    const int block = (int)get_global_id(0);
+    const int block_begin = (int)get_global_id(0) * group;
+    const int block_end = min(block_begin + group, blocks);
 #ifdef GATHER
     const int phase_h = (int)get_global_id(2) / stride_w,
               phase_w = (int)get_global_id(2) % stride_w;
@@ -74,7 +89,6 @@ conv(const __global float *restrict x, const __global vec *restrict w,
     const int rows = dh, cols = dw;
 #endif
     const long points = (long)images * rows * cols;
-    const __global vec *block_w = w + (long)block * kh * kw * sc * BLOCK;
 
     for (int t = 0; t < tiles; t++) {
         const long first = ((long)get_global_id(1) * tiles + t) * TILE;
@@ -113,85 +127,80 @@ conv(const __global float *restrict x, const __global vec *restrict w,
             }
         }
 
-        vec acc[TILE][BLOCK];
-        UNROLL
-        for (int i = 0; i < TILE; i++) {
+        for (int block = block_begin; block < block_end; block++) {
+            const __global vec *block_w = w + (long)block * kh * kw * sc * BLOCK;
+            vec acc[TILE][BLOCK];
             UNROLL
-            for (int b = 0; b < BLOCK; b++)
-                acc[i][b] = (vec)(0.0f);
-        }
-        for (int tap_h = 0; tap_h < kh; tap_h++) {
-#ifdef GATHER
-            const int from_h = phase_h + pad_top - tap_h * rate_h;
-            if (from_h % stride_h != 0)
-                continue;
-            const int shift_h = from_h / stride_h;
-#else
-            const int shift_h = tap_h * rate_h;
-#endif
-            /* The window's line of each point: where it starts, and its column there. */
-            const __global float *line[TILE];
-            int column[TILE];
             for (int i = 0; i < TILE; i++) {
-                const int h = start_h[i] + shift_h;
-                line[i] = x + ((source_image[i] + h) * sw + start_w[i]) * sc;
-                column[i] = h >= 0 && h < sh ? start_w[i] : INT_MIN / 2;
+                UNROLL
+                for (int b = 0; b < BLOCK; b++)
+                    acc[i][b] = (vec)(0.0f);
             }
-            const __global vec *weights = block_w + (long)tap_h * kw * sc * BLOCK;
-#ifndef GATHER
-            /* Windows that lie within their lines are one run, there and in the weights. */
-            int within = rate_w == 1;
-            for (int i = 0; i < TILE; i++)
-                within &= column[i] >= 0 && column[i] + kw <= sw;
-            if (within) {
-                RUN(line, kw * sc)
-                continue;
-            }
-#endif
-            for (int tap_w = 0; tap_w < kw; tap_w++, weights += (long)sc * BLOCK) {
+            for (int tap_h = 0; tap_h < kh; tap_h++) {
 #ifdef GATHER
-                const int from_w = phase_w + pad_left - tap_w * rate_w;
-                if (from_w % stride_w != 0)
+                const int from_h = phase_h + pad_top - tap_h * rate_h;
+                if (from_h % stride_h != 0)
                     continue;
-                const int shift_w = from_w / stride_w;
+                const int shift_h = from_h / stride_h;
 #else
-                const int shift_w = tap_w * rate_w;
+                const int shift_h = tap_h * rate_h;
 #endif
-                const __global float *point[TILE];
-                int some = 0;
-                UNROLL
+                /* The window's line of each point: where it starts, and its column there. */
+                const __global float *line[TILE];
+                int column[TILE];
                 for (int i = 0; i < TILE; i++) {
-                    const int v = column[i] + shift_w, inside = v >= 0 && v < sw;
-                    point[i] = inside ? line[i] + (long)shift_w * sc : zeros;
-                    some |= inside;
+                    const int h = start_h[i] + shift_h;
+                    line[i] = x + ((source_image[i] + h) * sw + start_w[i]) * sc;
+                    column[i] = h >= 0 && h < sh ? start_w[i] : INT_MIN / 2;
                 }
-                if (!some)
+                const __global vec *weights = block_w + (long)tap_h * kw * sc * BLOCK;
+#ifndef GATHER
+                /* Windows that lie within their lines are one run, there and in the weights. */
+                int within = rate_w == 1;
+                for (int i = 0; i < TILE; i++)
+                    within &= column[i] >= 0 && column[i] + kw <= sw;
+                if (within) {
+                    RUN(line, kw * sc)
                     continue;
-                RUN(point, sc)
+                }
+#endif
+                for (int tap_w = 0; tap_w < kw; tap_w++, weights += (long)sc * BLOCK) {
+#ifdef GATHER
+                    const int from_w = phase_w + pad_left - tap_w * rate_w;
+                    if (from_w % stride_w != 0)
+                        continue;
+                    const int shift_w = from_w / stride_w;
+#else
+                    const int shift_w = tap_w * rate_w;
+#endif
+                    const __global float *point[TILE];
+                    int some = 0;
+                    UNROLL
+                    for (int i = 0; i < TILE; i++) {
+                        const int v = column[i] + shift_w, inside = v >= 0 && v < sw;
+                        point[i] = inside ? line[i] + (long)shift_w * sc : zeros;
+                        some |= inside;
+                    }
+                    if (!some)
+                        continue;
+                    RUN(point, sc)
+                }
             }
-        }
 
-        UNROLL
-        for (int i = 0; i < TILE; i++) {
-            if (i < last) {
-                __global float *out = y + destination[i] * dc;
-                UNROLL
-                for (int b = 0; b < BLOCK; b++) {
-                    const int channel = (block * BLOCK + b) * VW;
-                    if (channel < dc) {
-                        vec v = acc[i][b];
-                        if (bias)
-                            v += *(const __global vec *)(bias + channel);
-                        v = activate(v, activation);
-                        if (dc % VW == 0) {
-                            __global vec *to = (__global vec *)(out + channel);
-                            *to = accumulate ? *to + v : v;
-                        } else {
-                            float lane[VW];
-                            *(vec *)lane = v;
-                            for (int l = 0; l < VW && channel + l < dc; l++)
-                                out[channel + l] =
-                                    accumulate ? out[channel + l] + lane[l] : lane[l];
+            UNROLL
+            for (int i = 0; i < TILE; i++) {
+                if (i < last) {
+                    __global float *out = y + destination[i] * dc;
+                    UNROLL
+                    for (int b = 0; b < BLOCK; b++) {
+                        const int channel = (block * BLOCK + b) * VW;
+                        if (channel < dc) {
+                            vec v = acc[i][b];
+                            if (bias)
+                                v += *(const __global vec *)(bias + channel);
+                            v = activate(v, activation);
+                            store(out + channel, v, min(VW, dc - channel), dc % VW == 0,
+                                  accumulate);
                         }
                     }
                 }

@@ -1,7 +1,9 @@
 /*
  * Weights [taps][ic][oc] into the order in which conv_direct.cl reads them:
  * packed [blocks][taps][source channels][WIDTH], WIDTH destination channels side by side, zeros
- * past the last. Forward: source = ic, destination = oc. GATHER: source = oc, destination = ic.
+ * past the last. Source = ic, destination = oc; TRANSPOSED the other way, for the input gradient.
+ * TURNED takes the taps backwards: the input gradient with stride 1 is a convolution of dy with
+ * these.
  */
 #ifndef WIDTH
 #define WIDTH 32
@@ -9,7 +11,7 @@
 
 KERNEL void pack(const __global float *w, __global float *packed, long n, int taps, int ic, int oc)
 {
-#ifdef GATHER
+#ifdef TRANSPOSED
     const int source = oc, destination = ic;
     const long source_step = 1, destination_step = oc;
 #else
@@ -18,7 +20,12 @@ KERNEL void pack(const __global float *w, __global float *packed, long n, int ta
 #endif
     FOR_EACH (i, n) /* n = blocks * taps * source */
     {
-        const int k = (int)(i % source), tap = (int)(i / source % taps);
+        const int k = (int)(i % source), t = (int)(i / source % taps);
+#ifdef TURNED
+        const int tap = taps - 1 - t;
+#else
+        const int tap = t;
+#endif
         const int first = (int)(i / source / taps) * WIDTH;
         const __global float *from = w + (long)tap * ic * oc + k * source_step;
         __global float *to = packed + i * WIDTH;

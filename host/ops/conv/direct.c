@@ -43,22 +43,32 @@ static register_tile choose_tile(crn__schedule *schedule, int32_t channels)
     return (register_tile){width, accumulators / block, block};
 }
 
-/* The weights in the order in which the kernel reads them; repacked when the variable has changed.
- */
+/* How the kernel computes a direction: see cl/conv_direct.cl and cl/conv_pack.cl. */
+typedef enum way {
+    FORWARD,
+    TURNED, /* input gradient, stride 1: forward with weights turned and transposed */
+    GATHER  /* input gradient, strides */
+} way;
+
+static const char *const pack_options[] = {"", " -DTRANSPOSED -DTURNED", " -DTRANSPOSED"};
+
+/* The weights in the order in which the kernel reads them; packed again when the variable has
+ * changed. */
 static crn__tensor *packed_weights(crn__schedule *schedule, const crn__conv *conv, crn__tensor *w,
-                                   register_tile tile, bool gather)
+                                   register_tile tile, way how)
 {
     int32_t width = tile.block * (int32_t)tile.width;
     int32_t taps = conv->window.kernel[0] * conv->window.kernel[1];
-    int32_t source = gather ? conv->oc : conv->ic, destination = gather ? conv->ic : conv->oc;
+    int32_t source = how == FORWARD ? conv->ic : conv->oc;
+    int32_t destination = how == FORWARD ? conv->oc : conv->ic;
     int64_t vectors = (int64_t)ceil_div(destination, width) * taps * source;
     crn_shape shape = {2, {vectors, width}};
     char key[32];
-    snprintf(key, sizeof key, "%s %d", gather ? "gather" : "forward", width);
+    snprintf(key, sizeof key, "direct %d %d", (int)how, width);
     crn__tensor *packed = crn__schedule_derive(schedule, w, key, &shape);
     crn__task task = crn__task_flat(schedule, "conv_pack.cl", "pack", (size_t)(vectors * width));
     snprintf(task.options, sizeof task.options, "-DGROUP=%u -DWIDTH=%d%s",
-             profile_of(schedule)->group_size, width, gather ? " -DGATHER" : "");
+             profile_of(schedule)->group_size, width, pack_options[how]);
     crn__task_refreshes(&task, packed, w);
     crn__schedule_add(schedule, &task,
                       CRN__OPERANDS(CRN__TENSOR(w), CRN__TENSOR(packed), CRN__LONG(vectors),
@@ -83,57 +93,91 @@ static bool applies(crn__schedule *schedule, const crn__conv *conv)
     return true;
 }
 
-/* Both directions of cl/conv_direct.cl. */
-static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather, crn__tensor *x,
+/* How many work-items share a convolution: each takes `group` blocks of channels of `tiles` tiles.
+ */
+typedef struct split {
+    int32_t blocks, group, all_tiles, tiles;
+} split;
+
+/*
+ * A tile's set-up is shared by a group, whose weights should stay in the cache, as should the
+ * source of the tiles that follow one another. There must be enough work-items, too.
+ */
+static split share_out(crn__schedule *schedule, register_tile tile, int64_t points, int32_t taps,
+                       int32_t sc, int32_t dc, int32_t phases)
+{
+    const int64_t block_bytes =
+        (int64_t)tile.block * tile.width * taps * sc * (int64_t)sizeof(float);
+    const int64_t tile_bytes = (int64_t)tile.tile * sc * (int64_t)sizeof(float);
+    int64_t wanted = (int64_t)profile_of(schedule)->parallelism / phases;
+    wanted = wanted > 0 ? wanted : 1;
+    split s = {.blocks = ceil_div(dc, tile.block * (int32_t)tile.width),
+               .all_tiles = ceil_div(points, tile.tile)};
+    int64_t groups = (int64_t)s.all_tiles * s.blocks / wanted;
+    int64_t cached = CACHE_BYTES / 2 / block_bytes;
+    s.group = clamp(groups < cached ? groups : cached, 1, s.blocks < 4 ? s.blocks : 4);
+    int64_t balanced = (int64_t)s.all_tiles * ceil_div(s.blocks, s.group) / wanted;
+    cached = CACHE_BYTES / tile_bytes;
+    s.tiles = clamp(balanced < cached ? balanced : cached, 1, s.all_tiles);
+    return s;
+}
+
+/* Every direction that cl/conv_direct.cl computes: `x` is what it reads, `y` what it writes. */
+static void convolve(crn__schedule *schedule, const crn__conv *conv, way how, crn__tensor *x,
                      crn__tensor *w, crn__tensor *biases, int activation, crn__tensor *y,
                      bool accumulate)
 {
     const crn__window *window = &conv->window;
-    int32_t sh = gather ? conv->oh : conv->ih, sw = gather ? conv->ow : conv->iw;
-    int32_t sc = gather ? conv->oc : conv->ic;
-    int32_t dh = gather ? conv->ih : conv->oh, dw = gather ? conv->iw : conv->ow;
-    int32_t dc = gather ? conv->ic : conv->oc;
-    int32_t phases_h = gather ? window->stride[0] : 1, phases_w = gather ? window->stride[1] : 1;
+    bool back = how != FORWARD;
+    int32_t sh = back ? conv->oh : conv->ih, sw = back ? conv->ow : conv->iw;
+    int32_t dh = back ? conv->ih : conv->oh, dw = back ? conv->iw : conv->ow;
+    int32_t sc = back ? conv->oc : conv->ic, dc = back ? conv->ic : conv->oc;
+    int32_t phases[2], pad[2];
+    for (int axis = 0; axis < 2; axis++) {
+        phases[axis] = how == GATHER ? window->stride[axis] : 1;
+        pad[axis] = window->pad_before[axis];
+        if (how == TURNED)
+            pad[axis] = (window->kernel[axis] - 1) * window->rate[axis] - pad[axis];
+    }
 
     register_tile tile = choose_tile(schedule, dc);
-    crn__tensor *packed = packed_weights(schedule, conv, w, tile, gather);
+    crn__tensor *packed = packed_weights(schedule, conv, w, tile, how);
     crn__tensor *zeros = zero_line(schedule, conv, w);
-    int32_t blocks = ceil_div(dc, tile.block * (int32_t)tile.width);
-    int64_t points = (int64_t)conv->images * ceil_div(dh, phases_h) * ceil_div(dw, phases_w);
-    int32_t all_tiles = ceil_div(points, tile.tile);
-    int64_t items_wanted = (int64_t)profile_of(schedule)->parallelism / (phases_h * phases_w);
-    int64_t balanced = (int64_t)all_tiles * blocks / (items_wanted > 0 ? items_wanted : 1);
-    int64_t cached = CACHE_BYTES / ((int64_t)tile.tile * sc * (int64_t)sizeof(float));
-    int32_t tiles = clamp(balanced < cached ? balanced : cached, 1, all_tiles);
+    int64_t points = (int64_t)conv->images * ceil_div(dh, phases[0]) * ceil_div(dw, phases[1]);
+    split s = share_out(schedule, tile, points, window->kernel[0] * window->kernel[1], sc, dc,
+                        phases[0] * phases[1]);
 
-    crn__task task = crn__task_kernel("conv_direct.cl", "conv", "-DVW=%u -DTILE=%d -DBLOCK=%d%s",
-                                      tile.width, tile.tile, tile.block, gather ? " -DGATHER" : "");
-    task.range = (crn__range){
-        3,
-        {(size_t)blocks, (size_t)ceil_div(all_tiles, tiles), (size_t)(phases_h * phases_w)},
-        {1, 1, 1}};
-    crn__schedule_add(schedule, &task,
-                      CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(packed), CRN__TENSOR(biases),
-                                    CRN__TENSOR(y), CRN__TENSOR(zeros), CRN__INT(conv->images),
-                                    CRN__INT(sh), CRN__INT(sw), CRN__INT(sc), CRN__INT(dh),
-                                    CRN__INT(dw), CRN__INT(dc), CRN__INT(window->kernel[0]),
-                                    CRN__INT(window->kernel[1]), CRN__INT(window->stride[0]),
-                                    CRN__INT(window->stride[1]), CRN__INT(window->rate[0]),
-                                    CRN__INT(window->rate[1]), CRN__INT(window->pad_before[0]),
-                                    CRN__INT(window->pad_before[1]), CRN__INT(tiles),
-                                    CRN__INT(activation), CRN__INT(accumulate)));
+    crn__task task =
+        crn__task_kernel("conv_direct.cl", "conv", "-DVW=%u -DTILE=%d -DBLOCK=%d%s", tile.width,
+                         tile.tile, tile.block, how == GATHER ? " -DGATHER" : "");
+    task.range =
+        (crn__range){3,
+                     {(size_t)ceil_div(s.blocks, s.group), (size_t)ceil_div(s.all_tiles, s.tiles),
+                      (size_t)(phases[0] * phases[1])},
+                     {1, 1, 1}};
+    crn__schedule_add(
+        schedule, &task,
+        CRN__OPERANDS(
+            CRN__TENSOR(x), CRN__TENSOR(packed), CRN__TENSOR(biases), CRN__TENSOR(y),
+            CRN__TENSOR(zeros), CRN__INT(conv->images), CRN__INT(sh), CRN__INT(sw), CRN__INT(sc),
+            CRN__INT(dh), CRN__INT(dw), CRN__INT(dc), CRN__INT(window->kernel[0]),
+            CRN__INT(window->kernel[1]), CRN__INT(how == TURNED ? 1 : window->stride[0]),
+            CRN__INT(how == TURNED ? 1 : window->stride[1]), CRN__INT(window->rate[0]),
+            CRN__INT(window->rate[1]), CRN__INT(pad[0]), CRN__INT(pad[1]), CRN__INT(s.blocks),
+            CRN__INT(s.group), CRN__INT(s.tiles), CRN__INT(activation), CRN__INT(accumulate)));
 }
 
 static void forward(crn__schedule *schedule, const crn__conv *conv, crn__tensor *x, crn__tensor *w,
                     crn__tensor *biases, crn_activation activation, crn__tensor *y)
 {
-    convolve(schedule, conv, false, x, w, biases, crn__activation_code(activation), y, false);
+    convolve(schedule, conv, FORWARD, x, w, biases, crn__activation_code(activation), y, false);
 }
 
 static void input_gradient(crn__schedule *schedule, const crn__conv *conv, crn__tensor *dy,
                            crn__tensor *w, crn__tensor *dx, bool accumulate)
 {
-    convolve(schedule, conv, true, dy, w, NULL, 0, dx, accumulate);
+    bool strided = conv->window.stride[0] > 1 || conv->window.stride[1] > 1;
+    convolve(schedule, conv, strided ? GATHER : TURNED, dy, w, NULL, 0, dx, accumulate);
 }
 
 static int32_t largest_divisor(int32_t value, int32_t most)
