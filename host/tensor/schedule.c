@@ -251,6 +251,8 @@ crn_status crn__schedule_place(crn__schedule *schedule)
     if (schedule->status != CRN_OK)
         return schedule->status;
     size_t n = schedule->n_tensors;
+    if (n == 0)
+        return CRN_OK;
     crn__tensor **order = crn__alloc(n, 2 * sizeof *order);
     if (order == NULL)
         return crn__schedule_fail(schedule, CRN_NO_MEMORY, crn_status_text(CRN_NO_MEMORY));
