@@ -220,6 +220,18 @@ static void runs_without_fetches(void **state)
     op_compare("weights", op_get("fc/weights"), expected, 3, 0);
 }
 
+/* Nothing to feed, fetch or do; and only a variable. */
+static void runs_for_little(void **state)
+{
+    (void)state;
+    op_run(NULL);
+    crn_variable(op_graph(), "v", CRN_SHAPE(2), (crn_initializer){CRN_INIT_CONSTANT, 7}, true);
+    op_check(crn_initialize_variables(op_graph()));
+    const double *v = op_fetch(crn_variable_find(op_graph(), "v"));
+    op_run(NULL);
+    assert_true(v[0] == 7 && v[1] == 7);
+}
+
 /* A graph in which a run failed half-way, or that was never run, can be freed; others go on. */
 static void many_graphs_on_one_context(void **state)
 {
@@ -239,9 +251,13 @@ static void many_graphs_on_one_context(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        OP_TEST(batch_sizes_agree),           OP_TEST(many_batch_sizes),
-        OP_TEST(runs_are_bit_equal),          OP_TEST(fetches_are_from_before_the_update),
-        OP_TEST(layers_beside_the_loss_stay), OP_TEST(runs_without_fetches),
+        OP_TEST(batch_sizes_agree),
+        OP_TEST(many_batch_sizes),
+        OP_TEST(runs_are_bit_equal),
+        OP_TEST(fetches_are_from_before_the_update),
+        OP_TEST(layers_beside_the_loss_stay),
+        OP_TEST(runs_without_fetches),
+        OP_TEST(runs_for_little),
         OP_TEST(many_graphs_on_one_context),
     };
     return cmocka_run_group_tests(tests, op_open, op_close);
