@@ -104,7 +104,7 @@ static double time_direction(const crn__conv *c, int direction, int repeats)
     crn__schedule *schedule = new_schedule();
     const crn__conv_solver_ops *solver = crn__conv_choose(schedule, c);
     if (direction == FORWARD)
-        solver->forward(schedule, c, x, w, NULL, CRN_ACTIVATION_NONE, y);
+        solver->forward(schedule, c, x, w, &(crn__epilogue){.scale = NULL}, y);
     else if (direction == INPUT_GRADIENT)
         solver->input_gradient(schedule, c, y, w, x, false);
     else

@@ -82,6 +82,21 @@ KERNEL void invert(const __global vec *variance, __global vec *inverse, long n, 
         inverse[c] = 1.0f / sqrt(variance[c] + epsilon);
 }
 
+/*
+ * The statistics as one factor and one summand: x * scale + shift = (x - mean) * gamma / deviation
+ * + beta, for the convolution before to apply. gamma and beta may be missing; n vectors
+ */
+KERNEL void as_factor(const __global vec *mean, const __global vec *variance,
+                      const __global vec *gamma, const __global vec *beta, __global vec *scale,
+                      __global vec *shift, long n, float epsilon)
+{
+    FOR_EACH (c, n) {
+        const vec inverse = 1.0f / sqrt(variance[c] + epsilon);
+        scale[c] = gamma ? gamma[c] * inverse : inverse;
+        shift[c] = (beta ? beta[c] : (vec)(0.0f)) - mean[c] * scale[c];
+    }
+}
+
 /* gamma and beta may be missing */
 #define SCALE(c) (gamma ? gamma[c] * inverse[c] : inverse[c])
 #define SHIFT(c) (beta ? beta[c] : (vec)(0.0f))

@@ -53,6 +53,17 @@
             STEP(from, k)              \
     }
 
+/* The first n floats of a vector; `whole`: all of them, and `from` is aligned. */
+static vec load(const __global float *from, int n, int whole)
+{
+    if (whole)
+        return *(const __global vec *)from;
+    float lane[VW];
+    for (int l = 0; l < VW; l++)
+        lane[l] = l < n ? from[l] : 0.0f;
+    return *(const vec *)lane;
+}
+
 /* Writes or adds the first n floats of v; `whole`: all of them, and `to` is aligned. */
 static void store(__global float *to, vec v, int n, int whole, int accumulate)
 {
@@ -69,14 +80,16 @@ static void store(__global float *to, vec v, int n, int whole, int accumulate)
 
 /*
  * Dimension 0: groups of `group` of the `blocks` blocks of channels; 1: of `tiles` tiles; 2:
- * phases. x [images][sh][sw][sc], y [images][dh][dw][dc], bias [dc] or missing, zeros [>= sc].
+ * phases. x [images][sh][sw][sc], y and other [images][dh][dw][dc], scale and shift [dc], zeros
+ * [>= sc]: y (+)= activation(convolution * scale + shift + other), of which each may be missing.
  */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 conv(const __global float *restrict x, const __global vec *restrict w,
-     const __global float *restrict bias, __global float *restrict y,
-     const __global float *restrict zeros, int images, int sh, int sw, int sc, int dh, int dw,
-     int dc, int kh, int kw, int stride_h, int stride_w, int rate_h, int rate_w, int pad_top,
-     int pad_left, int blocks, int group, int tiles, int activation, int accumulate)
+     const __global float *restrict scale, const __global float *restrict shift,
+     const __global float *other, __global float *y, const __global float *restrict zeros,
+     int images, int sh, int sw, int sc, int dh, int dw, int dc, int kh, int kw, int stride_h,
+     int stride_w, int rate_h, int rate_w, int pad_top, int pad_left, int blocks, int group,
+     int tiles, int activation, int accumulate)
 {
     const int block_begin = (int)get_global_id(0) * group;
     const int block_end = min(block_begin + group, blocks);
@@ -196,8 +209,13 @@ conv(const __global float *restrict x, const __global vec *restrict w,
                         const int channel = (block * BLOCK + b) * VW;
                         if (channel < dc) {
                             vec v = acc[i][b];
-                            if (bias)
-                                v += *(const __global vec *)(bias + channel);
+                            if (scale)
+                                v *= *(const __global vec *)(scale + channel);
+                            if (shift)
+                                v += *(const __global vec *)(shift + channel);
+                            if (other)
+                                v += load(other + destination[i] * dc + channel,
+                                          min(VW, dc - channel), dc % VW == 0);
                             v = activate(v, activation);
                             store(out + channel, v, min(VW, dc - channel), dc % VW == 0,
                                   accumulate);

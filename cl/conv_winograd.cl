@@ -153,15 +153,15 @@ transform_input(const __global vec *restrict x, __global vec *restrict v, long f
     }
 
 /*
- * y (+)= activation(products transformed back + bias) for tiles [first, first + global size 1 *
- * GROUPS * TILE). Dimension 0: blocks of destination channels; 1: GROUPS blocks of tiles. bias may
- * be missing.
+ * y (+)= activation(products transformed back * scale + shift + other) for tiles [first, first +
+ * global size 1 * GROUPS * TILE). Dimension 0: blocks of destination channels; 1: GROUPS blocks of
+ * tiles. scale, shift and other may be missing.
  */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 multiply(const __global float *restrict v, const __global vec *restrict u,
-         const __global float *restrict bias, __global float *restrict y, long first, long tiles,
-         int source_vectors, int h, int w, int channels, int tiles_h, int tiles_w, int activation,
-         int accumulate)
+         const __global float *restrict scale, const __global float *restrict shift,
+         const __global float *other, __global float *y, long first, long tiles, int source_vectors,
+         int h, int w, int channels, int tiles_h, int tiles_w, int activation, int accumulate)
 {
     const long block = (long)get_global_id(0), group = (long)get_global_id(1);
     vec products[POINTS][GROUPS * TILE][BLOCK];
@@ -206,7 +206,8 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
             const long channel = (block * BLOCK + b) * VW;
             if (channel >= channels)
                 continue;
-            const vec shift = bias ? *(const __global vec *)(bias + channel) : (vec)(0.0f);
+            const vec factor = scale ? *(const __global vec *)(scale + channel) : (vec)(1.0f);
+            const vec summand = shift ? *(const __global vec *)(shift + channel) : (vec)(0.0f);
             vec rows[6][4];
             UNROLL
             for (int i = 0; i < 6; i++) {
@@ -224,10 +225,12 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
                 TRANSFORM_OUTPUT(m, r)
                 for (int i = 0; i < 4; i++)
                     if (top + i < h && left + j < w) {
-                        __global vec *to =
-                            (__global vec *)(y + ((image + top + i) * w + left + j) * channels +
-                                             channel);
-                        const vec value = activate(r[i] + shift, activation);
+                        const long at = ((image + top + i) * w + left + j) * channels + channel;
+                        vec value = fma(r[i], factor, summand);
+                        if (other)
+                            value += *(const __global vec *)(other + at);
+                        value = activate(value, activation);
+                        __global vec *to = (__global vec *)(y + at);
                         *to = accumulate ? *to + value : value;
                     }
             }

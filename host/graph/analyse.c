@@ -121,22 +121,33 @@ static void fuse_activations(const crn_graph *graph, const crn__request *request
     }
 }
 
-/* A sum computes one of its inputs itself when that is a batch norm whose value nothing else wants.
+/* Whether an op that follows may compute `node` itself: nothing else wants its value. */
+static bool can_fold(const crn__request *request, const crn__analysis *analysis,
+                     const crn_node *node, const crn__op *op)
+{
+    return node->op == op && analysis->consumers[node->index] == 1 && !is_fetched(request, node);
+}
+
+/*
+ * A sum computes an input that is a batch norm; a batch norm with fixed statistics has the
+ * convolution before it multiply and add, unless a gradient passes, which wants the convolution's
+ * own result.
  */
-static void fold_batch_norms(const crn_graph *graph, const crn__request *request,
-                             crn__analysis *analysis)
+static void fold(const crn_graph *graph, const crn__request *request, crn__analysis *analysis)
 {
     for (size_t i = 0; i < graph->nodes.count; i++) {
-        const crn_node *sum = node_at(graph, i);
-        if (!analysis->needed[i] || sum->op != &crn__op_add)
+        const crn_node *node = node_at(graph, i);
+        if (!analysis->needed[i])
             continue;
-        for (size_t k = 2; k-- > 0;) {
-            const crn_node *norm = sum->inputs[k];
-            if (norm->op == &crn__op_batch_norm && analysis->consumers[norm->index] == 1 &&
-                !is_fetched(request, norm)) {
-                analysis->folded[norm->index] = true;
-                break;
-            }
+        if (node->op == &crn__op_add) {
+            bool last = can_fold(request, analysis, node->inputs[1], &crn__op_batch_norm);
+            if (last || can_fold(request, analysis, node->inputs[0], &crn__op_batch_norm))
+                analysis->folded[node->inputs[last]->index] = true;
+        } else if (node->op == &crn__op_batch_norm && !node->attrs.is_training &&
+                   !analysis->active[i]) {
+            const crn_node *conv = node->inputs[0];
+            if (can_fold(request, analysis, conv, &crn__op_conv2d) && conv->inputs[2] == NULL)
+                analysis->folded[conv->index] = true;
         }
     }
 }
@@ -166,6 +177,6 @@ crn_status crn__analyse(crn_graph *graph, const crn__request *request, crn__anal
         mark_active(graph, analysis);
     count_consumers(graph, analysis);
     fuse_activations(graph, request, analysis);
-    fold_batch_norms(graph, request, analysis);
+    fold(graph, request, analysis);
     return CRN_OK;
 }

@@ -142,7 +142,7 @@ typedef struct crn__analysis {
     bool *kept;         /* its gradient is fetched or used by an update: nothing may overwrite it */
     int32_t *consumers; /* uses of its value by needed nodes */
     int32_t *fused;     /* the ReLU's index that an op's output takes in, or -1 */
-    bool *folded;       /* a batch norm whose output is computed by the sum that follows */
+    bool *folded;       /* the op that follows computes it */
 } crn__analysis;
 
 crn_status crn__analyse(crn_graph *graph, const crn__request *request, crn__analysis *analysis);

@@ -11,6 +11,7 @@
 
 enum { X, MOVING_MEAN, MOVING_VARIANCE, GAMMA, BETA, N_INPUTS };
 enum { MEAN, VARIANCE, INVERSE };
+enum { SCALE, SHIFT }; /* where a convolution is folded in */
 
 static void batch_statistics(crn__schedule *schedule, crn__call *call)
 {
@@ -25,6 +26,7 @@ static void batch_statistics(crn__schedule *schedule, crn__call *call)
         CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(partial), CRN__LONG(rows), CRN__INT(vectors)));
     call->saved[MEAN] = crn__schedule_workspace(schedule, channels);
     call->saved[VARIANCE] = crn__schedule_workspace(schedule, channels);
+    call->saved[INVERSE] = crn__schedule_workspace(schedule, channels);
     task.kernel = "finalise";
     task.range = (crn__range){1, {(size_t)vectors, 1, 1}, {task.range.local[0], 1, 1}};
     crn__schedule_add(schedule, &task,
@@ -35,21 +37,41 @@ static void batch_statistics(crn__schedule *schedule, crn__call *call)
                                     CRN__FLOAT(call->attrs.epsilon)));
 }
 
+/* The moving statistics, for the kernels here or for the convolution before to apply. */
 static void fixed_statistics(crn__schedule *schedule, crn__call *call)
 {
     size_t channels = crn__channels(call->inputs[X]);
-    call->saved[MEAN] = call->inputs[MOVING_MEAN];
+    int64_t vectors = crn__flat_vectors(schedule, channels);
     crn__task task = crn__task_flat(schedule, "batch_norm.cl", "invert", channels);
+    if (call->folded[X] != NULL) {
+        task.kernel = "as_factor";
+        call->saved[SCALE] = crn__schedule_workspace(schedule, channels);
+        call->saved[SHIFT] = crn__schedule_workspace(schedule, channels);
+        crn__schedule_add(
+            schedule, &task,
+            CRN__OPERANDS(CRN__TENSOR(call->inputs[MOVING_MEAN]),
+                          CRN__TENSOR(call->inputs[MOVING_VARIANCE]),
+                          CRN__TENSOR(call->inputs[GAMMA]), CRN__TENSOR(call->inputs[BETA]),
+                          CRN__TENSOR(call->saved[SCALE]), CRN__TENSOR(call->saved[SHIFT]),
+                          CRN__LONG(vectors), CRN__FLOAT(call->attrs.epsilon)));
+        return;
+    }
+    call->saved[MEAN] = call->inputs[MOVING_MEAN];
+    call->saved[INVERSE] = crn__schedule_workspace(schedule, channels);
     crn__schedule_add(schedule, &task,
                       CRN__OPERANDS(CRN__TENSOR(call->inputs[MOVING_VARIANCE]),
-                                    CRN__TENSOR(call->saved[INVERSE]),
-                                    CRN__LONG(crn__flat_vectors(schedule, channels)),
+                                    CRN__TENSOR(call->saved[INVERSE]), CRN__LONG(vectors),
                                     CRN__FLOAT(call->attrs.epsilon)));
 }
 
 void crn__batch_norm_apply(crn__schedule *schedule, const crn__call *norm, crn__tensor *other,
                            crn_activation activation, crn__tensor *y)
 {
+    if (norm->folded[X] != NULL) {
+        const crn__epilogue epilogue = {norm->saved[SCALE], norm->saved[SHIFT], other, activation};
+        crn__conv_apply(schedule, norm->folded[X], &epilogue, y);
+        return;
+    }
     crn__tensor *x = norm->inputs[X];
     size_t rows = crn__rows(x);
     int32_t vectors, chunks;
@@ -66,7 +88,6 @@ void crn__batch_norm_apply(crn__schedule *schedule, const crn__call *norm, crn__
 
 static void forward(crn__schedule *schedule, crn__call *call)
 {
-    call->saved[INVERSE] = crn__schedule_workspace(schedule, crn__channels(call->inputs[X]));
     if (call->attrs.is_training)
         batch_statistics(schedule, call);
     else

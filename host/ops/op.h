@@ -45,9 +45,9 @@ typedef struct crn__call {
     crn__tensor **inputs;
     crn__tensor *output;
     crn__tensor *saved[CRN__MAX_SAVED]; /* what forward keeps for backward */
-    bool is_folded; /* batch norm: the sum that follows computes the output, and alone needs it */
+    bool is_folded; /* the op that follows computes the output, and alone needs it */
     const struct crn__call
-        *folded[2];    /* add: the batch norm that an input is, where it is folded in */
+        *folded[2];    /* the op that computes input i, where it is folded in here */
     bool has_backward; /* backward will be called: save what it needs */
 
     /* Backward only. */
@@ -110,6 +110,17 @@ bool crn__gradient_share(crn__call *call, size_t i, crn__tensor *tensor);
 /* y = activation(norm's output + other), from norm's input and statistics; other may be NULL. */
 void crn__batch_norm_apply(crn__schedule *schedule, const crn__call *norm, crn__tensor *other,
                            crn_activation activation, crn__tensor *y);
+
+/* What is done to a convolution's result while it is in registers; each may be missing. */
+typedef struct crn__epilogue {
+    crn__tensor *scale, *shift; /* [channels] */
+    crn__tensor *other;         /* of the result's shape */
+    crn_activation activation;
+} crn__epilogue;
+
+/* y = activation(conv's result * scale + shift + other), for a convolution that is folded in. */
+void crn__conv_apply(crn__schedule *schedule, const crn__call *conv, const crn__epilogue *epilogue,
+                     crn__tensor *y);
 
 /* d_output where the fused activation let it through (in place if that is allowed), else d_output.
  */

@@ -134,17 +134,21 @@ static int64_t pixels(const crn__conv *conv)
 }
 
 static void forward(crn__schedule *schedule, const crn__conv *conv, crn__tensor *x, crn__tensor *w,
-                    crn__tensor *biases, crn_activation activation, crn__tensor *y)
+                    const crn__epilogue *epilogue, crn__tensor *y)
 {
     emit_gemm(schedule, false, false, pixels(conv), conv->oc, conv->ic, x, w, y, false);
-    if (biases == NULL && crn__activation_code(activation) == 0)
+    int activation = crn__activation_code(epilogue->activation);
+    if (epilogue->scale == NULL && epilogue->shift == NULL && epilogue->other == NULL &&
+        activation == 0)
         return;
     int32_t vectors, chunks;
-    crn__task task = crn__task_rows(schedule, "bias.cl", "bias_activation", crn__rows(y),
+    crn__task task = crn__task_rows(schedule, "conv_epilogue.cl", "finish", crn__rows(y),
                                     crn__channels(y), &vectors, &chunks);
     crn__schedule_add(schedule, &task,
-                      CRN__OPERANDS(CRN__TENSOR(y), CRN__TENSOR(biases), CRN__LONG(crn__rows(y)),
-                                    CRN__INT(vectors), CRN__INT(crn__activation_code(activation))));
+                      CRN__OPERANDS(CRN__TENSOR(y), CRN__TENSOR(epilogue->scale),
+                                    CRN__TENSOR(epilogue->shift), CRN__TENSOR(epilogue->other),
+                                    CRN__LONG(crn__rows(y)), CRN__INT(vectors),
+                                    CRN__INT(activation)));
 }
 
 static void input_gradient(crn__schedule *schedule, const crn__conv *conv, crn__tensor *dy,

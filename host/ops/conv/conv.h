@@ -17,9 +17,9 @@ typedef struct crn__conv {
 typedef struct crn__conv_solver_ops {
     const char *name;
     bool (*applies)(crn__schedule *schedule, const crn__conv *conv);
-    /* y = activation(conv(x, w) + biases); biases may be NULL */
+    /* y = activation(conv(x, w) * scale + shift + other) */
     void (*forward)(crn__schedule *schedule, const crn__conv *conv, crn__tensor *x, crn__tensor *w,
-                    crn__tensor *biases, crn_activation activation, crn__tensor *y);
+                    const crn__epilogue *epilogue, crn__tensor *y);
     /* dx (+)= the sum over outputs that x went into */
     void (*input_gradient)(crn__schedule *schedule, const crn__conv *conv, crn__tensor *dy,
                            crn__tensor *w, crn__tensor *dx, bool accumulate);

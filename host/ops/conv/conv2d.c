@@ -44,12 +44,21 @@ static crn__conv describe(const crn__call *call)
     };
 }
 
-static void forward(crn__schedule *schedule, crn__call *call)
+void crn__conv_apply(crn__schedule *schedule, const crn__call *call, const crn__epilogue *epilogue,
+                     crn__tensor *y)
 {
     crn__conv conv = describe(call);
     crn__conv_choose(schedule, &conv)
-        ->forward(schedule, &conv, call->inputs[X], call->inputs[WEIGHTS], call->inputs[BIASES],
-                  call->attrs.activation, call->output);
+        ->forward(schedule, &conv, call->inputs[X], call->inputs[WEIGHTS], epilogue, y);
+}
+
+static void forward(crn__schedule *schedule, crn__call *call)
+{
+    if (call->is_folded)
+        return;
+    const crn__epilogue epilogue = {.shift = call->inputs[BIASES],
+                                    .activation = call->attrs.activation};
+    crn__conv_apply(schedule, call, &epilogue, call->output);
 }
 
 static void backward(crn__schedule *schedule, crn__call *call)

@@ -124,8 +124,7 @@ static split share_out(crn__schedule *schedule, register_tile tile, int64_t poin
 
 /* Every direction that cl/conv_direct.cl computes: `x` is what it reads, `y` what it writes. */
 static void convolve(crn__schedule *schedule, const crn__conv *conv, way how, crn__tensor *x,
-                     crn__tensor *w, crn__tensor *biases, int activation, crn__tensor *y,
-                     bool accumulate)
+                     crn__tensor *w, const crn__epilogue *epilogue, crn__tensor *y, bool accumulate)
 {
     const crn__window *window = &conv->window;
     bool back = how != FORWARD;
@@ -157,27 +156,30 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, way how, cr
                      {1, 1, 1}};
     crn__schedule_add(
         schedule, &task,
-        CRN__OPERANDS(
-            CRN__TENSOR(x), CRN__TENSOR(packed), CRN__TENSOR(biases), CRN__TENSOR(y),
-            CRN__TENSOR(zeros), CRN__INT(conv->images), CRN__INT(sh), CRN__INT(sw), CRN__INT(sc),
-            CRN__INT(dh), CRN__INT(dw), CRN__INT(dc), CRN__INT(window->kernel[0]),
-            CRN__INT(window->kernel[1]), CRN__INT(how == TURNED ? 1 : window->stride[0]),
-            CRN__INT(how == TURNED ? 1 : window->stride[1]), CRN__INT(window->rate[0]),
-            CRN__INT(window->rate[1]), CRN__INT(pad[0]), CRN__INT(pad[1]), CRN__INT(s.blocks),
-            CRN__INT(s.group), CRN__INT(s.tiles), CRN__INT(activation), CRN__INT(accumulate)));
+        CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(packed), CRN__TENSOR(epilogue->scale),
+                      CRN__TENSOR(epilogue->shift), CRN__TENSOR(epilogue->other), CRN__TENSOR(y),
+                      CRN__TENSOR(zeros), CRN__INT(conv->images), CRN__INT(sh), CRN__INT(sw),
+                      CRN__INT(sc), CRN__INT(dh), CRN__INT(dw), CRN__INT(dc),
+                      CRN__INT(window->kernel[0]), CRN__INT(window->kernel[1]),
+                      CRN__INT(how == TURNED ? 1 : window->stride[0]),
+                      CRN__INT(how == TURNED ? 1 : window->stride[1]), CRN__INT(window->rate[0]),
+                      CRN__INT(window->rate[1]), CRN__INT(pad[0]), CRN__INT(pad[1]),
+                      CRN__INT(s.blocks), CRN__INT(s.group), CRN__INT(s.tiles),
+                      CRN__INT(crn__activation_code(epilogue->activation)), CRN__INT(accumulate)));
 }
 
 static void forward(crn__schedule *schedule, const crn__conv *conv, crn__tensor *x, crn__tensor *w,
-                    crn__tensor *biases, crn_activation activation, crn__tensor *y)
+                    const crn__epilogue *epilogue, crn__tensor *y)
 {
-    convolve(schedule, conv, FORWARD, x, w, biases, crn__activation_code(activation), y, false);
+    convolve(schedule, conv, FORWARD, x, w, epilogue, y, false);
 }
 
 static void input_gradient(crn__schedule *schedule, const crn__conv *conv, crn__tensor *dy,
                            crn__tensor *w, crn__tensor *dx, bool accumulate)
 {
     bool strided = conv->window.stride[0] > 1 || conv->window.stride[1] > 1;
-    convolve(schedule, conv, strided ? GATHER : TURNED, dy, w, NULL, 0, dx, accumulate);
+    convolve(schedule, conv, strided ? GATHER : TURNED, dy, w, &(crn__epilogue){.scale = NULL}, dx,
+             accumulate);
 }
 
 static int32_t largest_divisor(int32_t value, int32_t most)

@@ -81,8 +81,7 @@ static crn__tensor *transformed_weights(crn__schedule *schedule, const crn__conv
 
 /* Both directions: source images of `sc` channels, destination images of `dc`, of equal kind. */
 static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather, crn__tensor *x,
-                     crn__tensor *w, crn__tensor *biases, int activation, crn__tensor *y,
-                     bool accumulate)
+                     crn__tensor *w, const crn__epilogue *epilogue, crn__tensor *y, bool accumulate)
 {
     int32_t sh = gather ? conv->oh : conv->ih, sw = gather ? conv->ow : conv->iw;
     int32_t dh = gather ? conv->ih : conv->oh, dw = gather ? conv->iw : conv->ow;
@@ -120,23 +119,25 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
         task.range = (crn__range){2, {(size_t)blocks, (size_t)n, 1}, {1, 1, 1}};
         crn__schedule_add(
             schedule, &task,
-            CRN__OPERANDS(CRN__TENSOR(v), CRN__TENSOR(u), CRN__TENSOR(biases), CRN__TENSOR(y),
-                          CRN__LONG(group * group_tiles), CRN__LONG(tiles), CRN__INT(vectors),
-                          CRN__INT(dh), CRN__INT(dw), CRN__INT(dc), CRN__INT(tiles_h),
-                          CRN__INT(tiles_w), CRN__INT(activation), CRN__INT(accumulate)));
+            CRN__OPERANDS(
+                CRN__TENSOR(v), CRN__TENSOR(u), CRN__TENSOR(epilogue->scale),
+                CRN__TENSOR(epilogue->shift), CRN__TENSOR(epilogue->other), CRN__TENSOR(y),
+                CRN__LONG(group * group_tiles), CRN__LONG(tiles), CRN__INT(vectors), CRN__INT(dh),
+                CRN__INT(dw), CRN__INT(dc), CRN__INT(tiles_h), CRN__INT(tiles_w),
+                CRN__INT(crn__activation_code(epilogue->activation)), CRN__INT(accumulate)));
     }
 }
 
 static void forward(crn__schedule *schedule, const crn__conv *conv, crn__tensor *x, crn__tensor *w,
-                    crn__tensor *biases, crn_activation activation, crn__tensor *y)
+                    const crn__epilogue *epilogue, crn__tensor *y)
 {
-    convolve(schedule, conv, false, x, w, biases, crn__activation_code(activation), y, false);
+    convolve(schedule, conv, false, x, w, epilogue, y, false);
 }
 
 static void input_gradient(crn__schedule *schedule, const crn__conv *conv, crn__tensor *dy,
                            crn__tensor *w, crn__tensor *dx, bool accumulate)
 {
-    convolve(schedule, conv, true, dy, w, NULL, 0, dx, accumulate);
+    convolve(schedule, conv, true, dy, w, &(crn__epilogue){.scale = NULL}, dx, accumulate);
 }
 
 static void weight_gradient(crn__schedule *schedule, const crn__conv *conv, crn__tensor *x,
