@@ -114,8 +114,8 @@ static split share_out(crn__schedule *schedule, register_tile tile, int64_t poin
     split s = {.blocks = ceil_div(dc, tile.block * (int32_t)tile.width),
                .all_tiles = ceil_div(points, tile.tile)};
     int64_t groups = (int64_t)s.all_tiles * s.blocks / wanted;
-    int64_t cached = CACHE_BYTES / 2 / block_bytes;
-    s.group = clamp(groups < cached ? groups : cached, 1, s.blocks < 4 ? s.blocks : 4);
+    int64_t cached = CACHE_BYTES / block_bytes;
+    s.group = clamp(groups < cached ? groups : cached, 1, s.blocks < 16 ? s.blocks : 16);
     int64_t balanced = (int64_t)s.all_tiles * ceil_div(s.blocks, s.group) / wanted;
     cached = CACHE_BYTES / tile_bytes;
     s.tiles = clamp(balanced < cached ? balanced : cached, 1, s.all_tiles);
