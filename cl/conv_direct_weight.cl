@@ -36,84 +36,96 @@
         }                                                \
     }
 
-/* Dimension 0: groups of input channels; 1: taps; 2: splits. dw [splits][taps][ic][oc] */
+/* Dimension 0: groups of input channels; 1: of taps; 2: splits. dw [splits][taps][ic][oc] */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 weight_gradient(const __global float *restrict x, const __global float *restrict dy,
                 __global float *restrict dw, int images, int ih, int iw, int ic, int oh, int ow,
                 int oc, int kw, int stride_h, int stride_w, int rate_h, int rate_w, int pad_top,
-                int pad_left, int channels, int block_rows, int accumulate)
+                int pad_left, int taps, int channels, int block_rows, int accumulate)
 {
-    const int tap = (int)get_global_id(1), taps = (int)get_global_size(1);
 #ifdef MERGED
-    const int width = kw, from_h = tap * rate_h - pad_top, from_w = -pad_left;
+    const int width = kw;
 #else
-    const int width = 1, from_h = tap / kw * rate_h - pad_top,
-              from_w = tap % kw * rate_w - pad_left;
+    const int width = 1;
 #endif
     const int inputs = width * ic; /* of a tap */
     const int channel_begin = (int)get_global_id(0) * channels;
     const int channel_end = min(channel_begin + channels, inputs);
+    const int tap_begin = (int)(taps * get_global_id(1) / get_global_size(1));
+    const int tap_end = (int)(taps * (get_global_id(1) + 1) / get_global_size(1));
     const long all = (long)images * oh, split = (long)get_global_id(2);
     const long row_begin = all * split / (long)get_global_size(2);
     const long row_end = all * (split + 1) / (long)get_global_size(2);
-    __global float *out = dw + (split * taps + tap) * inputs * oc;
-
-    /* Output columns [left, right) whose input columns are all inside the image. */
-    const int left = min(from_w < 0 ? (-from_w + stride_w - 1) / stride_w : 0, ow);
-    const int room = iw - width - from_w;
-    const int right = max(room >= 0 ? min(room / stride_w + 1, ow) : 0, left);
 
     for (long row = row_begin; row < row_end; row += block_rows) {
         const long stop = min(row + block_rows, row_end);
         const int resume = accumulate || row > row_begin;
         const long first_image = row / oh;
         const int first_line = (int)(row % oh);
-        for (int o = 0; o < oc; o += BLOCK * VW)
-            for (int c = channel_begin; c < channel_end; c += ROWS) {
-                vec acc[ROWS][BLOCK];
-                UNROLL
-                for (int i = 0; i < ROWS; i++) {
-                    const __global vec *sums = (const __global vec *)(out + (long)(c + i) * oc + o);
-                    UNROLL
-                    for (int b = 0; b < BLOCK; b++)
-                        acc[i][b] = resume ? sums[b] : (vec)(0.0f);
-                }
-                long image = first_image;
-                int line = first_line;
-                for (long r = row; r < stop; r++) {
-                    const int h = line * stride_h + from_h;
-                    const __global float *from_line = x + (image * ih + h) * iw * ic;
-                    const __global float *in = from_line + (left * stride_w + from_w) * ic + c;
-                    if (++line == oh) {
-                        line = 0;
-                        image++;
-                    }
-                    if (h < 0 || h >= ih)
-                        continue;
-                    const __global vec *g = (const __global vec *)(dy + (r * ow + left) * oc + o);
-                    for (int v = left; v < right; v++) {
-                        ADD(in)
-                        in += (long)stride_w * ic;
-                        g += oc / VW;
-                    }
+        for (int tap = tap_begin; tap < tap_end; tap++) {
 #ifdef MERGED
-                    for (int v = left > 0 ? 0 : right; v < ow; v = v + 1 == left ? right : v + 1) {
-                        const int at = (v * stride_w + from_w) * ic + c;
-                        float part[ROWS];
-                        for (int i = 0; i < ROWS; i++)
-                            part[i] = at + i >= 0 && at + i < iw * ic ? from_line[at + i] : 0.0f;
-                        g = (const __global vec *)(dy + (r * ow + v) * oc + o);
-                        ADD(part)
-                    }
+            const int from_h = tap * rate_h - pad_top, from_w = -pad_left;
+#else
+            const int from_h = tap / kw * rate_h - pad_top, from_w = tap % kw * rate_w - pad_left;
 #endif
-                }
-                UNROLL
-                for (int i = 0; i < ROWS; i++) {
-                    __global vec *sums = (__global vec *)(out + (long)(c + i) * oc + o);
+            __global float *out = dw + (split * taps + tap) * inputs * oc;
+
+            /* Output columns [left, right) whose input columns are all inside the image. */
+            const int left = min(from_w < 0 ? (-from_w + stride_w - 1) / stride_w : 0, ow);
+            const int room = iw - width - from_w;
+            const int right = max(room >= 0 ? min(room / stride_w + 1, ow) : 0, left);
+
+            for (int o = 0; o < oc; o += BLOCK * VW)
+                for (int c = channel_begin; c < channel_end; c += ROWS) {
+                    vec acc[ROWS][BLOCK];
                     UNROLL
-                    for (int b = 0; b < BLOCK; b++)
-                        sums[b] = acc[i][b];
+                    for (int i = 0; i < ROWS; i++) {
+                        const __global vec *sums =
+                            (const __global vec *)(out + (long)(c + i) * oc + o);
+                        UNROLL
+                        for (int b = 0; b < BLOCK; b++)
+                            acc[i][b] = resume ? sums[b] : (vec)(0.0f);
+                    }
+                    long image = first_image;
+                    int line = first_line;
+                    for (long r = row; r < stop; r++) {
+                        const int h = line * stride_h + from_h;
+                        const __global float *from_line = x + (image * ih + h) * iw * ic;
+                        const __global float *in = from_line + (left * stride_w + from_w) * ic + c;
+                        if (++line == oh) {
+                            line = 0;
+                            image++;
+                        }
+                        if (h < 0 || h >= ih)
+                            continue;
+                        const __global vec *g =
+                            (const __global vec *)(dy + (r * ow + left) * oc + o);
+                        for (int v = left; v < right; v++) {
+                            ADD(in)
+                            in += (long)stride_w * ic;
+                            g += oc / VW;
+                        }
+#ifdef MERGED
+                        for (int v = left > 0 ? 0 : right; v < ow;
+                             v = v + 1 == left ? right : v + 1) {
+                            const int at = (v * stride_w + from_w) * ic + c;
+                            float part[ROWS];
+                            for (int i = 0; i < ROWS; i++)
+                                part[i] =
+                                    at + i >= 0 && at + i < iw * ic ? from_line[at + i] : 0.0f;
+                            g = (const __global vec *)(dy + (r * ow + v) * oc + o);
+                            ADD(part)
+                        }
+#endif
+                    }
+                    UNROLL
+                    for (int i = 0; i < ROWS; i++) {
+                        __global vec *sums = (__global vec *)(out + (long)(c + i) * oc + o);
+                        UNROLL
+                        for (int b = 0; b < BLOCK; b++)
+                            sums[b] = acc[i][b];
+                    }
                 }
-            }
+        }
     }
 }

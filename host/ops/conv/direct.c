@@ -201,32 +201,38 @@ static void weight_gradient(crn__schedule *schedule, const crn__conv *conv, crn_
     int32_t inputs = conv->ic * (merged ? window->kernel[1] : 1);
     int32_t rows = largest_divisor(inputs, (int32_t)width * block >= 16 ? 8 : 6);
 
-    /* Inputs of a work-item: its sums should stay in the cache. */
-    int64_t sums = CACHE_BYTES / 2 / ((int64_t)conv->oc * (int64_t)sizeof(float));
-    int32_t channels = ceil_div(clamp(sums, rows, 64), rows) * rows;
-    channels = channels < inputs ? channels : inputs;
+    /*
+     * What a work-item owns: its sums should stay in the cache. All taps at once, so that x and dy
+     * are read once for them, where that leaves it some input channels.
+     */
+    int64_t sums = 2 * CACHE_BYTES / ((int64_t)conv->oc * (int64_t)sizeof(float));
+    int32_t tap_groups = sums / taps >= 2 * rows ? 1 : taps;
+    int32_t channels = rows;
+    while (channels < 64 && inputs % (2 * channels) == 0 &&
+           2 * channels * (taps / tap_groups) <= sums)
+        channels *= 2;
     int32_t groups = ceil_div(inputs, channels);
     int64_t image_rows = (int64_t)conv->images * conv->oh;
-    int32_t splits =
-        clamp(profile_of(schedule)->parallelism / ((int64_t)groups * taps), 1, image_rows);
+    int64_t items = profile_of(schedule)->parallelism / (taps > tap_groups ? 2 : 1);
+    int32_t splits = clamp(items / ((int64_t)groups * tap_groups), 1, image_rows);
 
     crn__task task = crn__task_kernel("conv_direct_weight.cl", "weight_gradient",
                                       "-DVW=%u -DROWS=%d -DBLOCK=%d%s", width, rows, block,
                                       merged ? " -DMERGED" : "");
-    task.range = (crn__range){3, {(size_t)groups, (size_t)taps, (size_t)splits}, {1, 1, 1}};
+    task.range = (crn__range){3, {(size_t)groups, (size_t)tap_groups, (size_t)splits}, {1, 1, 1}};
     size_t count = crn__tensor_count(dw);
     crn__tensor *out = splits > 1 ? crn__schedule_workspace(schedule, count * (size_t)splits) : dw;
-    crn__schedule_add(schedule, &task,
-                      CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(dy), CRN__TENSOR(out),
-                                    CRN__INT(conv->images), CRN__INT(conv->ih), CRN__INT(conv->iw),
-                                    CRN__INT(conv->ic), CRN__INT(conv->oh), CRN__INT(conv->ow),
-                                    CRN__INT(conv->oc), CRN__INT(window->kernel[1]),
-                                    CRN__INT(window->stride[0]), CRN__INT(window->stride[1]),
-                                    CRN__INT(window->rate[0]), CRN__INT(window->rate[1]),
-                                    CRN__INT(window->pad_before[0]),
-                                    CRN__INT(window->pad_before[1]), CRN__INT(channels),
-                                    CRN__INT(clamp(BLOCK_PIXELS / conv->ow, 1, image_rows)),
-                                    CRN__INT(splits == 1 && accumulate)));
+    crn__schedule_add(
+        schedule, &task,
+        CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(dy), CRN__TENSOR(out), CRN__INT(conv->images),
+                      CRN__INT(conv->ih), CRN__INT(conv->iw), CRN__INT(conv->ic),
+                      CRN__INT(conv->oh), CRN__INT(conv->ow), CRN__INT(conv->oc),
+                      CRN__INT(window->kernel[1]), CRN__INT(window->stride[0]),
+                      CRN__INT(window->stride[1]), CRN__INT(window->rate[0]),
+                      CRN__INT(window->rate[1]), CRN__INT(window->pad_before[0]),
+                      CRN__INT(window->pad_before[1]), CRN__INT(taps), CRN__INT(channels),
+                      CRN__INT(clamp(BLOCK_PIXELS / conv->ow, 1, image_rows)),
+                      CRN__INT(splits == 1 && accumulate)));
     if (splits > 1)
         crn__emit_fold(schedule, out, (size_t)splits, dw, count, accumulate);
 }
