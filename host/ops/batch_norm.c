@@ -9,6 +9,8 @@
  */
 #include "ops/op.h"
 
+#include <stdio.h>
+
 enum { X, MOVING_MEAN, MOVING_VARIANCE, GAMMA, BETA, N_INPUTS };
 enum { MEAN, VARIANCE, INVERSE };
 enum { SCALE, SHIFT }; /* where a convolution is folded in */
@@ -37,30 +39,40 @@ static void batch_statistics(crn__schedule *schedule, crn__call *call)
                                     CRN__FLOAT(call->attrs.epsilon)));
 }
 
-/* The moving statistics, for the kernels here or for the convolution before to apply. */
+/* The statistics for the convolution before to apply: kept with the variables until one of them changes. */
+static void fixed_factors(crn__schedule *schedule, crn__call *call)
+{
+    crn__tensor *variance = call->inputs[MOVING_VARIANCE];
+    size_t channels = crn__channels(call->inputs[X]);
+    char key[32];
+    snprintf(key, sizeof key, "scale %.9g", (double)call->attrs.epsilon);
+    call->saved[SCALE] = crn__schedule_derive(schedule, variance, key, &variance->shape);
+    snprintf(key, sizeof key, "shift %.9g", (double)call->attrs.epsilon);
+    call->saved[SHIFT] = crn__schedule_derive(schedule, variance, key, &variance->shape);
+    crn__task task = crn__task_flat(schedule, "batch_norm.cl", "as_factor", channels);
+    crn__task_refreshes(&task, call->saved[SCALE], variance); /* and SHIFT with it */
+    task.sources[1] = call->inputs[MOVING_MEAN];
+    task.sources[2] = call->inputs[GAMMA];
+    task.sources[3] = call->inputs[BETA];
+    crn__schedule_add(
+        schedule, &task,
+        CRN__OPERANDS(CRN__TENSOR(call->inputs[MOVING_MEAN]), CRN__TENSOR(variance),
+                      CRN__TENSOR(call->inputs[GAMMA]), CRN__TENSOR(call->inputs[BETA]),
+                      CRN__TENSOR(call->saved[SCALE]), CRN__TENSOR(call->saved[SHIFT]),
+                      CRN__LONG(crn__flat_vectors(schedule, channels)),
+                      CRN__FLOAT(call->attrs.epsilon)));
+}
+
 static void fixed_statistics(crn__schedule *schedule, crn__call *call)
 {
     size_t channels = crn__channels(call->inputs[X]);
-    int64_t vectors = crn__flat_vectors(schedule, channels);
-    crn__task task = crn__task_flat(schedule, "batch_norm.cl", "invert", channels);
-    if (call->folded[X] != NULL) {
-        task.kernel = "as_factor";
-        call->saved[SCALE] = crn__schedule_workspace(schedule, channels);
-        call->saved[SHIFT] = crn__schedule_workspace(schedule, channels);
-        crn__schedule_add(
-            schedule, &task,
-            CRN__OPERANDS(CRN__TENSOR(call->inputs[MOVING_MEAN]),
-                          CRN__TENSOR(call->inputs[MOVING_VARIANCE]),
-                          CRN__TENSOR(call->inputs[GAMMA]), CRN__TENSOR(call->inputs[BETA]),
-                          CRN__TENSOR(call->saved[SCALE]), CRN__TENSOR(call->saved[SHIFT]),
-                          CRN__LONG(vectors), CRN__FLOAT(call->attrs.epsilon)));
-        return;
-    }
     call->saved[MEAN] = call->inputs[MOVING_MEAN];
     call->saved[INVERSE] = crn__schedule_workspace(schedule, channels);
+    crn__task task = crn__task_flat(schedule, "batch_norm.cl", "invert", channels);
     crn__schedule_add(schedule, &task,
                       CRN__OPERANDS(CRN__TENSOR(call->inputs[MOVING_VARIANCE]),
-                                    CRN__TENSOR(call->saved[INVERSE]), CRN__LONG(vectors),
+                                    CRN__TENSOR(call->saved[INVERSE]),
+                                    CRN__LONG(crn__flat_vectors(schedule, channels)),
                                     CRN__FLOAT(call->attrs.epsilon)));
 }
 
@@ -90,6 +102,8 @@ static void forward(crn__schedule *schedule, crn__call *call)
 {
     if (call->attrs.is_training)
         batch_statistics(schedule, call);
+    else if (call->folded[X] != NULL)
+        fixed_factors(schedule, call);
     else
         fixed_statistics(schedule, call);
     if (!call->is_folded)

@@ -120,7 +120,7 @@ void crn__task_refreshes(crn__task *task, crn__tensor *derived, const crn__tenso
     if (!derived->persistent)
         return; /* of the schedule: filled at every run */
     task->refreshes = derived;
-    task->source = owner;
+    task->sources[0] = owner;
 }
 
 crn__tensor *crn__schedule_derive(crn__schedule *schedule, crn__tensor *owner, const char *key,

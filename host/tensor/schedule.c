@@ -420,19 +420,29 @@ static crn_status observe_step(crn__schedule *schedule, const step *s,
     return CRN_OK;
 }
 
+/* Versions only go up, so that a change of any source changes their sum. */
+static uint64_t version_of(const crn__task *task)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < CRN__MAX_SOURCES; i++)
+        sum += task->sources[i] != NULL ? task->sources[i]->version : 0;
+    return sum;
+}
+
 crn_status crn__schedule_run(crn__schedule *schedule, const crn__observer *observer)
 {
     for (size_t i = 0; i < schedule->n_steps; i++) {
         step *s = &schedule->steps[i];
         crn__tensor *fresh = s->task.refreshes;
-        if (fresh != NULL && fresh->derived_version == s->task.source->version)
+        uint64_t version = version_of(&s->task);
+        if (fresh != NULL && fresh->derived_version == version)
             continue;
         if (observer->report != NULL)
             CRN__TRY(observe_step(schedule, s, observer));
         else
             CRN__TRY(run_step(schedule, s));
         if (fresh != NULL)
-            fresh->derived_version = s->task.source->version;
+            fresh->derived_version = version;
     }
     return CRN_OK;
 }

@@ -19,7 +19,8 @@ struct crn__tensor {
     bool persistent;  /* a variable, a slot, packed weights: outlives a run, has its own buffer */
     uint64_t version; /* of a persistent tensor's contents: goes up at every write */
 
-    /* A copy in another layout, of the owner's version `derived_version`. */
+    /* What is computed from it alone or with others, when their versions added up to
+     * derived_version. */
     crn__tensor *derived;
     uint64_t derived_version;
     char derived_key[32];
@@ -46,7 +47,8 @@ crn_status crn__tensor_allocate(crn_context *context, crn__tensor *tensor);
 
 /*
  * The persistent copy of `owner` under `key`, made (without contents) at the first call. It is
- * stale while owner->version differs from its derived_version. NULL when there is no memory.
+ * stale while the versions of what it is made of do not add up to its derived_version. NULL when
+ * there is no memory.
  */
 crn__tensor *crn__tensor_derive(crn__tensor *owner, const char *key, const crn_shape *shape);
 
@@ -105,14 +107,17 @@ typedef struct crn__operand {
 /* Work on the device that is no kernel of ours: CLBlast. Arguments have their buffers. */
 typedef crn_status (*crn__call_fn)(crn_context *context, const crn__arg *args, size_t n_args);
 
+#define CRN__MAX_SOURCES 4
+
 typedef struct crn__task {
     const char *file;   /* of the kernel, and its */
     const char *kernel; /* name; literals */
     char options[96];   /* for the compiler */
     crn__call_fn call;  /* instead of a kernel */
     crn__range range;
-    crn__tensor *refreshes;    /* a derived tensor: the task runs only when it is stale… */
-    const crn__tensor *source; /* …against its owner */
+    crn__tensor *refreshes; /* a derived tensor: the task runs only when it is stale… */
+    const crn__tensor
+        *sources[CRN__MAX_SOURCES]; /* …against what it is made of; NULL where fewer */
 } crn__task;
 
 /* Appends a task. Its operands: CRN__OPERANDS(CRN__TENSOR(x), CRN__INT(n)). */
