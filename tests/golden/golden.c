@@ -121,6 +121,8 @@ static void base_and_scale(const char *name, const crn_shape *shape, double *bas
     };
     *base = *scale = 0;
     const char *slash = strrchr(name, '/'), *kind = slash != NULL ? slash + 1 : name;
+    if (strncmp(name, "inputs/", strlen("inputs/")) == 0)
+        kind = "inputs"; /* a stream of them */
     if (strcmp(kind, "weights") == 0) {
         double fan_in = 1;
         for (int i = 0; i + 1 < shape->rank; i++)
@@ -159,7 +161,12 @@ crn_node *golden_input(const char *name, crn_shape shape, float scale)
 {
     size_t count = (size_t)crn_shape_count(&shape);
     float *values = allocate(count, sizeof *values);
-    golden_rule(name, shape, values);
+    char stream[TRUTH_NAME], source[TRUTH_NAME];
+    snprintf(stream, sizeof stream, "%s/stream", name);
+    snprintf(source, sizeof source, "%s", name);
+    if (truth_has(stream))
+        snprintf(source, sizeof source, "%s/%d", name, (int)*golden_doubles(stream, 1));
+    golden_rule(source, shape, values);
     for (size_t i = 0; i < count; i++)
         values[i] *= scale;
     return golden_feed(name, CRN_F32, shape, values);

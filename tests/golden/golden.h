@@ -41,7 +41,8 @@ const double *golden_doubles(const char *name, size_t count);
 /* ---- values by rule ---- */
 
 void golden_rule(const char *name, crn_shape shape, float *values);
-/* A placeholder of the closed shape, fed with `scale` times what the rule gives `name`. */
+/* A placeholder of the closed shape, fed with `scale` times what the rule gives `name`, or where
+ * the file has a number K as name/stream, name/K. */
 crn_node *golden_input(const char *name, crn_shape shape, float scale);
 /* A placeholder fed with these values, borrowed until golden_end. */
 crn_node *golden_feed(const char *name, crn_dtype dtype, crn_shape shape, const void *data);
