@@ -39,7 +39,8 @@ static void batch_statistics(crn__schedule *schedule, crn__call *call)
                                     CRN__FLOAT(call->attrs.epsilon)));
 }
 
-/* The statistics for the convolution before to apply: kept with the variables until one of them changes. */
+/* The statistics for the convolution before to apply: kept with the variables until one of them
+ * changes. */
 static void fixed_factors(crn__schedule *schedule, crn__call *call)
 {
     crn__tensor *variance = call->inputs[MOVING_VARIANCE];
