@@ -546,7 +546,8 @@ def run_conv2d_same(dtype):
 
 def conv2d_same_case(case):
     """Write the golden file of the padded convolution and pooling."""
-    write_case(case, "conv2d_same 3x3 and max_pool2d 3x3/2 SAME", measure(run_conv2d_same))
+    description = "conv2d_same 3x3 and max_pool2d 3x3/2 SAME"
+    write_case(case, description, measure(run_conv2d_same))
 
 
 # --- Lists ----------------------------------------------------------------

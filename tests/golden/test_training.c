@@ -60,11 +60,11 @@ static void check(const char *path, const char *model, int64_t size)
         golden_run(step);
         losses[i] = *loss;
         if (i == 0)
-            golden_compare_variables("moving1", DECAY, 1);
+            golden_compare_variables("moving1", DECAY, 1, GOLDEN_RTOL);
     }
     golden_compare_doubles("sgd/losses", losses, SGD_STEPS);
-    golden_compare_variables("sgd/moving", pow(DECAY, SGD_STEPS), SGD_STEPS);
-    golden_compare_variables("sgd/variable", 1, SGD_STEPS);
+    golden_compare_variables("sgd/moving", pow(DECAY, SGD_STEPS), SGD_STEPS, GOLDEN_RTOL);
+    golden_compare_variables("sgd/variable", 1, SGD_STEPS, GOLDEN_STEPS_RTOL);
     golden_verify();
 }
 
