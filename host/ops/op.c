@@ -85,9 +85,25 @@ crn__task crn__task_kernel(const char *file, const char *kernel, const char *opt
     return task;
 }
 
-static const crn__profile *profile_of(crn__schedule *schedule)
+const crn__profile *crn__schedule_profile(const crn__schedule *schedule)
 {
     return crn__context_profile(crn__schedule_context(schedule));
+}
+
+crn_status crn__infer_scalar(const crn__attrs *attrs, const crn_shape *inputs, size_t n_inputs,
+                             crn_shape *output, crn_error *error)
+{
+    (void)attrs;
+    (void)inputs;
+    (void)n_inputs;
+    (void)error;
+    *output = (crn_shape){.rank = 0};
+    return CRN_OK;
+}
+
+int64_t crn__ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
 }
 
 static size_t at_most(size_t value, size_t limit)
@@ -97,14 +113,14 @@ static size_t at_most(size_t value, size_t limit)
 
 int64_t crn__flat_vectors(crn__schedule *schedule, size_t count)
 {
-    uint32_t width = profile_of(schedule)->vector_width;
+    uint32_t width = crn__schedule_profile(schedule)->vector_width;
     return (int64_t)((count + width - 1) / width);
 }
 
 crn__task crn__task_flat(crn__schedule *schedule, const char *file, const char *kernel,
                          size_t count)
 {
-    const crn__profile *profile = profile_of(schedule);
+    const crn__profile *profile = crn__schedule_profile(schedule);
     size_t vectors = (size_t)crn__flat_vectors(schedule, count);
     size_t per_item = profile->group_size == 1 ? VECTORS_PER_ITEM : 1;
     size_t items =
@@ -136,7 +152,7 @@ crn__tensor *crn__schedule_derive(crn__schedule *schedule, crn__tensor *owner, c
 
 uint32_t crn__vector_for(crn__schedule *schedule, size_t channels)
 {
-    for (uint32_t width = profile_of(schedule)->vector_width; width >= 4; width /= 2)
+    for (uint32_t width = crn__schedule_profile(schedule)->vector_width; width >= 4; width /= 2)
         if (channels % width == 0)
             return width;
     return 1;
@@ -145,7 +161,7 @@ uint32_t crn__vector_for(crn__schedule *schedule, size_t channels)
 crn__task crn__task_rows(crn__schedule *schedule, const char *file, const char *kernel, size_t rows,
                          size_t channels, int32_t *vectors, int32_t *row_chunks)
 {
-    const crn__profile *profile = profile_of(schedule);
+    const crn__profile *profile = crn__schedule_profile(schedule);
     uint32_t width = crn__vector_for(schedule, channels);
     size_t row_vectors = channels / width, group = profile->group_size;
     size_t columns = group == 1 ? 1 : (row_vectors + group - 1) / group;
@@ -184,7 +200,7 @@ void crn__emit_fill(crn__schedule *schedule, crn__tensor *y, float value)
 void crn__emit_fold(crn__schedule *schedule, crn__tensor *x, size_t parts, crn__tensor *y,
                     size_t count, bool accumulate)
 {
-    const crn__profile *profile = profile_of(schedule);
+    const crn__profile *profile = crn__schedule_profile(schedule);
     uint32_t width = crn__vector_for(schedule, count);
     crn__task task = crn__task_flat(schedule, "elementwise.cl", "fold", count);
     snprintf(task.options, sizeof task.options, "-DVW=%u -DGROUP=%u", width, profile->group_size);

@@ -129,6 +129,16 @@ crn__tensor *crn__masked_gradient(crn__schedule *schedule, crn__call *call);
 /* The kernel's word for an activation: 0 none, 1 ReLU, 2 ReLU6. */
 int crn__activation_code(crn_activation activation);
 
+/* What the schedule's device is like. */
+const crn__profile *crn__schedule_profile(const crn__schedule *schedule);
+
+/* Shape rule of ops whose result is a scalar. */
+crn_status crn__infer_scalar(const crn__attrs *attrs, const crn_shape *inputs, size_t n_inputs,
+                             crn_shape *output, crn_error *error);
+
+/* a / b, rounded up; b > 0. */
+int64_t crn__ceil_div(int64_t a, int64_t b);
+
 /* A task for a kernel: compiler options `options` after those that every kernel gets. */
 crn__task crn__task_kernel(const char *file, const char *kernel, const char *options, ...)
     __attribute__((format(printf, 3, 4)));

@@ -1,17 +1,6 @@
 /* y = mean of all elements; dx = dy / count everywhere. */
 #include "ops/op.h"
 
-static crn_status infer(const crn__attrs *attrs, const crn_shape *inputs, size_t n_inputs,
-                        crn_shape *output, crn_error *error)
-{
-    (void)attrs;
-    (void)inputs;
-    (void)n_inputs;
-    (void)error;
-    *output = (crn_shape){.rank = 0};
-    return CRN_OK;
-}
-
 static void forward(crn__schedule *schedule, crn__call *call)
 {
     size_t count = crn__tensor_count(call->inputs[0]);
@@ -32,7 +21,7 @@ static void backward(crn__schedule *schedule, crn__call *call)
 
 const crn__op crn__op_reduce_mean = {
     .name = "reduce_mean",
-    .infer = infer,
+    .infer = crn__infer_scalar,
     .forward = forward,
     .backward = backward,
 };

@@ -2,17 +2,6 @@
  * decays. */
 #include "ops/op.h"
 
-static crn_status infer(const crn__attrs *attrs, const crn_shape *inputs, size_t n_inputs,
-                        crn_shape *output, crn_error *error)
-{
-    (void)attrs;
-    (void)inputs;
-    (void)n_inputs;
-    (void)error;
-    *output = (crn_shape){.rank = 0};
-    return CRN_OK;
-}
-
 static void forward(crn__schedule *schedule, crn__call *call)
 {
     if (call->n_inputs == 0)
@@ -41,7 +30,7 @@ static void backward(crn__schedule *schedule, crn__call *call)
 
 const crn__op crn__op_regularization = {
     .name = "regularization",
-    .infer = infer,
+    .infer = crn__infer_scalar,
     .forward = forward,
     .backward = backward,
 };

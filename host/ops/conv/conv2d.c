@@ -101,7 +101,7 @@ static const crn__conv_solver_ops *choose_by_device(const crn__profile *profile,
 /* The solver that is asked for, or else the device's, where it applies; else the direct one. */
 const crn__conv_solver_ops *crn__conv_choose(crn__schedule *schedule, const crn__conv *conv)
 {
-    const crn__profile *profile = crn__context_profile(crn__schedule_context(schedule));
+    const crn__profile *profile = crn__schedule_profile(schedule);
     const crn__conv_solver_ops *wanted = &crn__conv_direct;
     switch (profile->solver) {
     case CRN__SOLVER_AUTO:

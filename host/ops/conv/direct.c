@@ -19,14 +19,9 @@ typedef struct register_tile {
     int32_t tile, block;
 } register_tile;
 
-static const crn__profile *profile_of(crn__schedule *schedule)
-{
-    return crn__context_profile(crn__schedule_context(schedule));
-}
-
 static int32_t ceil_div(int64_t a, int64_t b)
 {
-    return (int32_t)((a + b - 1) / b);
+    return (int32_t)crn__ceil_div(a, b);
 }
 
 static int32_t clamp(int64_t value, int64_t low, int64_t high)
@@ -37,7 +32,7 @@ static int32_t clamp(int64_t value, int64_t low, int64_t high)
 /* 28 accumulators of AVX-512's 32 registers, 12 of the 16 that narrower vectors have at least. */
 static register_tile choose_tile(crn__schedule *schedule, int32_t channels)
 {
-    uint32_t width = profile_of(schedule)->vector_width;
+    uint32_t width = crn__schedule_profile(schedule)->vector_width;
     int32_t accumulators = width == 16 ? 28 : 12;
     int32_t block = channels > (int32_t)width ? 2 : 1;
     return (register_tile){width, accumulators / block, block};
@@ -68,7 +63,7 @@ static crn__tensor *packed_weights(crn__schedule *schedule, const crn__conv *con
     crn__tensor *packed = crn__schedule_derive(schedule, w, key, &shape);
     crn__task task = crn__task_flat(schedule, "conv_pack.cl", "pack", (size_t)(vectors * width));
     snprintf(task.options, sizeof task.options, "-DGROUP=%u -DWIDTH=%d%s",
-             profile_of(schedule)->group_size, width, pack_options[how]);
+             crn__schedule_profile(schedule)->group_size, width, pack_options[how]);
     crn__task_refreshes(&task, packed, w);
     crn__schedule_add(schedule, &task,
                       CRN__OPERANDS(CRN__TENSOR(w), CRN__TENSOR(packed), CRN__LONG(vectors),
@@ -109,7 +104,7 @@ static split share_out(crn__schedule *schedule, register_tile tile, int64_t poin
     const int64_t block_bytes =
         (int64_t)tile.block * tile.width * taps * sc * (int64_t)sizeof(float);
     const int64_t tile_bytes = (int64_t)tile.tile * sc * (int64_t)sizeof(float);
-    int64_t wanted = (int64_t)profile_of(schedule)->parallelism / phases;
+    int64_t wanted = (int64_t)crn__schedule_profile(schedule)->parallelism / phases;
     wanted = wanted > 0 ? wanted : 1;
     split s = {.blocks = ceil_div(dc, tile.block * (int32_t)tile.width),
                .all_tiles = ceil_div(points, tile.tile)};
@@ -213,7 +208,7 @@ static void weight_gradient(crn__schedule *schedule, const crn__conv *conv, crn_
         channels *= 2;
     int32_t groups = ceil_div(inputs, channels);
     int64_t image_rows = (int64_t)conv->images * conv->oh;
-    int64_t items = profile_of(schedule)->parallelism / (taps > tap_groups ? 2 : 1);
+    int64_t items = crn__schedule_profile(schedule)->parallelism / (taps > tap_groups ? 2 : 1);
     int32_t splits = clamp(items / ((int64_t)groups * tap_groups), 1, image_rows);
 
     crn__task task = crn__task_kernel("conv_direct_weight.cl", "weight_gradient",

@@ -18,19 +18,9 @@ typedef struct shape {
     int32_t tile, block, groups;
 } shape;
 
-static const crn__profile *profile_of(crn__schedule *schedule)
-{
-    return crn__context_profile(crn__schedule_context(schedule));
-}
-
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static bool applies(crn__schedule *schedule, const crn__conv *conv)
 {
-    const crn__profile *profile = profile_of(schedule);
+    const crn__profile *profile = crn__schedule_profile(schedule);
     const crn__window *w = &conv->window;
     int32_t width = (int32_t)profile->vector_width;
     for (int axis = 0; axis < 2; axis++)
@@ -43,13 +33,13 @@ static bool applies(crn__schedule *schedule, const crn__conv *conv)
 /* Of the register tiles that there are, the one that wastes least on the last group. */
 static shape choose_shape(crn__schedule *schedule, int32_t channels, int64_t tiles)
 {
-    uint32_t width = profile_of(schedule)->vector_width;
+    uint32_t width = crn__schedule_profile(schedule)->vector_width;
     int32_t block = channels > (int32_t)width ? 2 : 1;
     if (width < 16)
         return (shape){width, 12 / block, block, 2};
     shape large = {width, 28 / block, block, 2}, small = {width, 16 / block, block, 2};
-    int64_t of_large = ceil_div(tiles, large.tile * large.groups) * large.tile * large.groups;
-    int64_t of_small = ceil_div(tiles, small.tile * small.groups) * small.tile * small.groups;
+    int64_t of_large = crn__ceil_div(tiles, large.tile * large.groups) * large.tile * large.groups;
+    int64_t of_small = crn__ceil_div(tiles, small.tile * small.groups) * small.tile * small.groups;
     return of_small * 108 < of_large * 100 ? small : large;
 }
 
@@ -64,7 +54,7 @@ static crn__tensor *transformed_weights(crn__schedule *schedule, const crn__conv
                                         crn__tensor *w, shape s, bool gather)
 {
     int64_t source = gather ? conv->oc : conv->ic, destination = gather ? conv->ic : conv->oc;
-    int64_t vectors = ceil_div(destination, s.block * (int64_t)s.width) * source * s.block;
+    int64_t vectors = crn__ceil_div(destination, s.block * (int64_t)s.width) * source * s.block;
     crn_shape dims = {3, {POINTS, vectors, s.width}};
     char key[32];
     snprintf(key, sizeof key, "winograd %s %d", gather ? "gather" : "forward", s.block);
@@ -91,13 +81,13 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
         for (int axis = 0; axis < 2; axis++)
             pad[axis] = 2 - pad[axis];
 
-    int64_t tiles_h = ceil_div(dh, 4), tiles_w = ceil_div(dw, 4);
+    int64_t tiles_h = crn__ceil_div(dh, 4), tiles_w = crn__ceil_div(dw, 4);
     int64_t tiles = conv->images * tiles_h * tiles_w;
     shape s = choose_shape(schedule, dc, tiles);
     int32_t vectors = sc / (int32_t)s.width;
     crn__tensor *u = transformed_weights(schedule, conv, w, s, gather);
 
-    int64_t group_tiles = s.tile * s.groups, all_groups = ceil_div(tiles, group_tiles);
+    int64_t group_tiles = s.tile * s.groups, all_groups = crn__ceil_div(tiles, group_tiles);
     int64_t group_floats = POINTS * (int64_t)sc * group_tiles;
     int64_t at_once = SCRATCH_BYTES / (int64_t)sizeof(float) / group_floats;
     at_once = at_once < 1 ? 1 : at_once > all_groups ? all_groups : at_once;
@@ -115,7 +105,7 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
                                         CRN__INT(tiles_h), CRN__INT(tiles_w), CRN__INT(pad[0]),
                                         CRN__INT(pad[1])));
         task.kernel = "multiply";
-        int64_t blocks = ceil_div(dc, s.block * (int64_t)s.width);
+        int64_t blocks = crn__ceil_div(dc, s.block * (int64_t)s.width);
         task.range = (crn__range){2, {(size_t)blocks, (size_t)n, 1}, {1, 1, 1}};
         crn__schedule_add(
             schedule, &task,
