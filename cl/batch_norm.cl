@@ -111,7 +111,7 @@ KERNEL void forward(const __global vec *x, const __global vec *mean, const __glo
         FOR_EACH_CHANNEL (c, vectors) {
             const long i = row * vectors + c;
             const vec n = fma(x[i] - mean[c], SCALE(c), SHIFT(c));
-            y[i] = activate(other ? other[i] + n : n, activation);
+            WRITE(&y[i], activate(other ? other[i] + n : n, activation), 0);
         }
 }
 
@@ -187,6 +187,6 @@ KERNEL void backward(const __global vec *x, const __global vec *dy, const __glob
             const vec d = x[i] - mean[c], scale = SCALE(c);
             const vec g = activation_gradient(fma(d, scale, SHIFT(c)), dy[i], activation);
             const vec t = scale * (g - means[c] - d * inverse[c] * means[vectors + c]);
-            dx[i] = accumulate ? dx[i] + t : t;
+            WRITE(&dx[i], t, accumulate);
         }
 }

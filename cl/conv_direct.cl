@@ -39,15 +39,20 @@
         }                                                     \
     }
 
-/* The same for k of [0, n). */
+/* The same for k of [0, n), while the tile that follows is fetched: a cache line for each k. */
 #define RUN(from, n)                   \
     {                                  \
         int k = 0;                     \
         for (; k + 4 <= (n); k += 4) { \
             STEP(from, k)              \
+            PREFETCH(next);            \
             STEP(from, k + 1)          \
+            PREFETCH(next + line);     \
             STEP(from, k + 2)          \
+            PREFETCH(next + 2 * line); \
             STEP(from, k + 3)          \
+            PREFETCH(next + 3 * line); \
+            next += 4 * line;          \
         }                              \
         for (; k < (n); k++)           \
             STEP(from, k)              \
@@ -68,8 +73,7 @@ static vec load(const __global float *from, int n, int whole)
 static void store(__global float *to, vec v, int n, int whole, int accumulate)
 {
     if (whole) {
-        __global vec *vector = (__global vec *)to;
-        *vector = accumulate ? *vector + v : v;
+        WRITE((__global vec *)to, v, accumulate);
         return;
     }
     float lane[VW];
@@ -102,6 +106,8 @@ conv(const __global float *restrict x, const __global vec *restrict w,
     const int rows = dh, cols = dw;
 #endif
     const long points = (long)images * rows * cols;
+    /* A tile's source is one run of memory, at most a cache line for each source channel. */
+    const int pointwise = kh * kw == 1 && stride_h * stride_w == 1;
 
     for (int t = 0; t < tiles; t++) {
         const long first = ((long)get_global_id(1) * tiles + t) * TILE;
@@ -141,6 +147,8 @@ conv(const __global float *restrict x, const __global vec *restrict w,
         }
 
         for (int block = block_begin; block < block_end; block++) {
+            const __global float *next = pointwise ? x + (first + TILE) * sc : zeros;
+            const int line = pointwise && block == block_begin ? 16 : 0; /* floats */
             const __global vec *block_w = w + (long)block * kh * kw * sc * BLOCK;
             vec acc[TILE][BLOCK];
             UNROLL
@@ -159,11 +167,11 @@ conv(const __global float *restrict x, const __global vec *restrict w,
                 const int shift_h = tap_h * rate_h;
 #endif
                 /* The window's line of each point: where it starts, and its column there. */
-                const __global float *line[TILE];
+                const __global float *window[TILE];
                 int column[TILE];
                 for (int i = 0; i < TILE; i++) {
                     const int h = start_h[i] + shift_h;
-                    line[i] = x + ((source_image[i] + h) * sw + start_w[i]) * sc;
+                    window[i] = x + ((source_image[i] + h) * sw + start_w[i]) * sc;
                     column[i] = h >= 0 && h < sh ? start_w[i] : INT_MIN / 2;
                 }
                 const __global vec *weights = block_w + (long)tap_h * kw * sc * BLOCK;
@@ -173,7 +181,7 @@ conv(const __global float *restrict x, const __global vec *restrict w,
                 for (int i = 0; i < TILE; i++)
                     within &= column[i] >= 0 && column[i] + kw <= sw;
                 if (within) {
-                    RUN(line, kw * sc)
+                    RUN(window, kw * sc)
                     continue;
                 }
 #endif
@@ -191,7 +199,7 @@ conv(const __global float *restrict x, const __global vec *restrict w,
                     UNROLL
                     for (int i = 0; i < TILE; i++) {
                         const int v = column[i] + shift_w, inside = v >= 0 && v < sw;
-                        point[i] = inside ? line[i] + (long)shift_w * sc : zeros;
+                        point[i] = inside ? window[i] + (long)shift_w * sc : zeros;
                         some |= inside;
                     }
                     if (!some)

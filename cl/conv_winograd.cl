@@ -230,8 +230,7 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
                         if (other)
                             value += *(const __global vec *)(other + at);
                         value = activate(value, activation);
-                        __global vec *to = (__global vec *)(y + at);
-                        *to = accumulate ? *to + value : value;
+                        WRITE((__global vec *)(y + at), value, accumulate);
                     }
             }
         }

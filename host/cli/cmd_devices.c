@@ -78,14 +78,15 @@ static json_t *to_json(const crn_device_info *infos, size_t count)
     for (size_t i = 0; i < count; i++) {
         const crn_device_info *d = &infos[i];
         json_t *item = json_pack(
-            "{si ss so so so so so si si sI sI sI sI sb sb sb}", "index", (int)d->index, "type",
+            "{si ss so so so so so si si sI sI sI sI sI sb sb sb}", "index", (int)d->index, "type",
             type_text(d->type), "name", cli_json_text(d->name), "vendor", cli_json_text(d->vendor),
             "platform", cli_json_text(d->platform), "driver", cli_json_text(d->driver), "version",
             cli_json_text(d->version), "compute_units", (int)d->compute_units, "vector_width",
             (int)d->vector_width, "global_memory", (json_int_t)d->global_memory, "max_allocation",
             (json_int_t)d->max_allocation, "local_memory", (json_int_t)d->local_memory,
-            "max_work_group", (json_int_t)d->max_work_group, "fp16", (int)d->fp16, "fp64",
-            (int)d->fp64, "default", (int)d->is_default);
+            "cache_memory", (json_int_t)d->cache_memory, "max_work_group",
+            (json_int_t)d->max_work_group, "fp16", (int)d->fp16, "fp64", (int)d->fp64, "default",
+            (int)d->is_default);
         json_array_append_new(list, item);
     }
     return list;

@@ -93,7 +93,7 @@ static cl_int ask_device(crn__device *device)
 {
     crn_device_info *info = &device->info;
     cl_device_type type;
-    cl_ulong global, allocation, local;
+    cl_ulong global, allocation, local, cache;
     cl_uint units, width;
     size_t group;
     cl_bool available, compiler;
@@ -106,6 +106,7 @@ static cl_int ask_device(crn__device *device)
         (code = ask_extensions(device->id, info)) != CL_SUCCESS ||
         (code = ASK(CL_DEVICE_TYPE, type)) != CL_SUCCESS ||
         (code = ASK(CL_DEVICE_GLOBAL_MEM_SIZE, global)) != CL_SUCCESS ||
+        (code = ASK(CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, cache)) != CL_SUCCESS ||
         (code = ASK(CL_DEVICE_MAX_MEM_ALLOC_SIZE, allocation)) != CL_SUCCESS ||
         (code = ASK(CL_DEVICE_LOCAL_MEM_SIZE, local)) != CL_SUCCESS ||
         (code = ASK(CL_DEVICE_MAX_COMPUTE_UNITS, units)) != CL_SUCCESS ||
@@ -118,6 +119,7 @@ static cl_int ask_device(crn__device *device)
     info->type = type_of(type);
     info->global_memory = global;
     info->max_allocation = allocation;
+    info->cache_memory = cache;
     info->local_memory = local;
     info->compute_units = units;
     info->vector_width = width;

@@ -90,6 +90,7 @@ void crn__batch_norm_apply(crn__schedule *schedule, const crn__call *norm, crn__
     int32_t vectors, chunks;
     crn__task task = crn__task_rows(schedule, "batch_norm.cl", "forward", rows, crn__channels(x),
                                     &vectors, &chunks);
+    crn__task_streams(schedule, &task, y, false);
     crn__schedule_add(schedule, &task,
                       CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(norm->saved[MEAN]),
                                     CRN__TENSOR(norm->saved[INVERSE]),
@@ -154,6 +155,7 @@ static void backward(crn__schedule *schedule, crn__call *call)
     int32_t vectors, chunks;
     crn__task task = crn__task_rows(schedule, "batch_norm.cl", "backward", rows, crn__channels(x),
                                     &vectors, &chunks);
+    crn__task_streams(schedule, &task, dx, accumulate || dx == call->d_output);
     crn__schedule_add(
         schedule, &task,
         CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(call->d_output), CRN__TENSOR(call->saved[MEAN]),

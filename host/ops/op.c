@@ -9,6 +9,9 @@
 /* A work-item of a flat kernel has at least this many vectors, so that small tensors take few of
  * them. */
 #define VECTORS_PER_ITEM 256u
+/* A tensor of a quarter of the cache or more is written past it: others want to be in there, too.
+ */
+#define STREAMED_CACHES 4
 
 void crn__copy_options(void *to, size_t size, const void *from, size_t from_size)
 {
@@ -129,6 +132,17 @@ crn__task crn__task_flat(crn__schedule *schedule, const char *file, const char *
                                       profile->group_size);
     task.range = (crn__range){1, {items, 1, 1}, {profile->group_size, 1, 1}};
     return task;
+}
+
+void crn__task_streams(crn__schedule *schedule, crn__task *task, const crn__tensor *written,
+                       bool accumulate)
+{
+    uint64_t cache = crn_context_device(crn__schedule_context(schedule))->cache_memory;
+    if (accumulate || crn__schedule_profile(schedule)->family != CRN__FAMILY_CPU || cache == 0 ||
+        written->bytes < cache / STREAMED_CACHES)
+        return;
+    size_t used = strlen(task->options);
+    snprintf(task->options + used, sizeof task->options - used, " -DSTREAM");
 }
 
 void crn__task_refreshes(crn__task *task, crn__tensor *derived, const crn__tensor *owner)

@@ -32,6 +32,7 @@ typedef struct crn_device_info {
     uint32_t vector_width; /* native float elements: 16 with AVX-512, 1 on most GPUs */
     uint64_t global_memory;
     uint64_t max_allocation;
+    uint64_t cache_memory; /* of the last cache before global memory; 0: not told */
     uint64_t local_memory;
     uint64_t max_work_group;
     bool fp16;

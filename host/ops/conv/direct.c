@@ -149,6 +149,7 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, way how, cr
                      {(size_t)ceil_div(s.blocks, s.group), (size_t)ceil_div(s.all_tiles, s.tiles),
                       (size_t)(phases[0] * phases[1])},
                      {1, 1, 1}};
+    crn__task_streams(schedule, &task, y, accumulate);
     crn__schedule_add(
         schedule, &task,
         CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(packed), CRN__TENSOR(epilogue->scale),

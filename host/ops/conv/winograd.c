@@ -105,6 +105,7 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
                                         CRN__INT(tiles_h), CRN__INT(tiles_w), CRN__INT(pad[0]),
                                         CRN__INT(pad[1])));
         task.kernel = "multiply";
+        crn__task_streams(schedule, &task, y, accumulate);
         int64_t blocks = crn__ceil_div(dc, s.block * (int64_t)s.width);
         task.range = (crn__range){2, {(size_t)blocks, (size_t)n, 1}, {1, 1, 1}};
         crn__schedule_add(
