@@ -6,12 +6,16 @@
 #include "ops/conv/conv.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* What a group of tiles reads of the source should stay in a core's second-level cache beside the
  * weights. */
 #define CACHE_BYTES (256 * 1024)
 /* Pixels that the weight gradient handles between two visits of its sums. */
 #define BLOCK_PIXELS 64
+/* From so many channels on, neighbouring pixels share their place in the first-level cache, and the
+ * weight gradient copies them. */
+#define FAR_CHANNELS 1024
 
 /* A register tile: `tile` points by `block` vectors of `width` channels. */
 typedef struct register_tile {
@@ -185,50 +189,79 @@ static int32_t largest_divisor(int32_t value, int32_t most)
     return most;
 }
 
+/* Whether output pixels are input pixels, so that only their number counts. */
+static bool is_pointwise(const crn__conv *conv)
+{
+    const crn__window *w = &conv->window;
+    return w->kernel[0] == 1 && w->kernel[1] == 1 && w->stride[0] == 1 && w->stride[1] == 1 &&
+           w->pad_before[0] == 0 && w->pad_before[1] == 0 && conv->oh == conv->ih &&
+           conv->ow == conv->iw && (int64_t)conv->images * conv->oh * conv->ow <= INT32_MAX;
+}
+
+/* A pointwise convolution's images as one of lines as long as a block. */
+static crn__conv as_lines(const crn__conv *conv)
+{
+    crn__conv lines = *conv;
+    int32_t pixels = conv->images * conv->oh * conv->ow;
+    lines.images = 1;
+    lines.ow = lines.iw = largest_divisor(pixels, BLOCK_PIXELS);
+    lines.oh = lines.ih = pixels / lines.ow;
+    return lines;
+}
+
 static void weight_gradient(crn__schedule *schedule, const crn__conv *conv, crn__tensor *x,
                             crn__tensor *dy, crn__tensor *dw, bool accumulate)
 {
     const crn__window *window = &conv->window;
+    const crn__profile *profile = crn__schedule_profile(schedule);
     uint32_t width = crn__vector_for(schedule, (size_t)conv->oc);
     int32_t block = conv->oc % (2 * (int32_t)width) == 0 ? 2 : 1;
+    bool pointwise = is_pointwise(conv);
+    const crn__conv c = pointwise ? as_lines(conv) : *conv;
+    bool packed = pointwise && profile->family == CRN__FAMILY_CPU &&
+                  (c.ic >= FAR_CHANNELS || c.oc >= FAR_CHANNELS);
     /* A line of taps at once where a tap alone has too few inputs for a register tile. */
-    bool merged = conv->ic < 8 && window->kernel[1] > 1 && window->rate[1] == 1;
+    bool merged = c.ic < 8 && window->kernel[1] > 1 && window->rate[1] == 1;
     int32_t taps = window->kernel[0] * (merged ? 1 : window->kernel[1]);
-    int32_t inputs = conv->ic * (merged ? window->kernel[1] : 1);
+    int32_t inputs = c.ic * (merged ? window->kernel[1] : 1);
     int32_t rows = largest_divisor(inputs, (int32_t)width * block >= 16 ? 8 : 6);
 
     /*
-     * What a work-item owns: its sums should stay in the cache. All taps at once, so that x and dy
-     * are read once for them, where that leaves it some input channels.
+     * What a work-item owns: of several taps its sums should stay in the cache. All taps at once,
+     * so that x and dy are read once for them, where that leaves it some input channels.
      */
-    int64_t sums = 2 * CACHE_BYTES / ((int64_t)conv->oc * (int64_t)sizeof(float));
+    int64_t sums = 2 * CACHE_BYTES / ((int64_t)c.oc * (int64_t)sizeof(float));
     int32_t tap_groups = sums / taps >= 2 * rows ? 1 : taps;
-    int32_t channels = rows;
-    while (channels < 64 && inputs % (2 * channels) == 0 &&
-           2 * channels * (taps / tap_groups) <= sums)
+    int32_t most = packed || taps > 1 ? 64 : 128, channels = rows;
+    while (2 * channels <= most && inputs % (2 * channels) == 0 &&
+           (taps == 1 || 2 * channels * (taps / tap_groups) <= sums))
         channels *= 2;
     int32_t groups = ceil_div(inputs, channels);
-    int64_t image_rows = (int64_t)conv->images * conv->oh;
-    int64_t items = crn__schedule_profile(schedule)->parallelism / (taps > tap_groups ? 2 : 1);
-    int32_t splits = clamp(items / ((int64_t)groups * tap_groups), 1, image_rows);
+    int64_t image_rows = (int64_t)c.images * c.oh;
+    int32_t splits =
+        clamp(profile->parallelism / 2 / ((int64_t)groups * tap_groups), 1, image_rows);
 
     crn__task task = crn__task_kernel("conv_direct_weight.cl", "weight_gradient",
-                                      "-DVW=%u -DROWS=%d -DBLOCK=%d%s", width, rows, block,
-                                      merged ? " -DMERGED" : "");
+                                      "-DVW=%u -DROWS=%d -DBLOCK=%d", width, rows, block);
+    size_t used = strlen(task.options);
+    if (packed)
+        snprintf(task.options + used, sizeof task.options - used, " -DCHANNELS=%d -DPIXELS=%d",
+                 channels, BLOCK_PIXELS);
+    else if (merged)
+        snprintf(task.options + used, sizeof task.options - used, " -DMERGED");
     task.range = (crn__range){3, {(size_t)groups, (size_t)tap_groups, (size_t)splits}, {1, 1, 1}};
     size_t count = crn__tensor_count(dw);
     crn__tensor *out = splits > 1 ? crn__schedule_workspace(schedule, count * (size_t)splits) : dw;
     crn__schedule_add(
         schedule, &task,
-        CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(dy), CRN__TENSOR(out), CRN__INT(conv->images),
-                      CRN__INT(conv->ih), CRN__INT(conv->iw), CRN__INT(conv->ic),
-                      CRN__INT(conv->oh), CRN__INT(conv->ow), CRN__INT(conv->oc),
-                      CRN__INT(window->kernel[1]), CRN__INT(window->stride[0]),
-                      CRN__INT(window->stride[1]), CRN__INT(window->rate[0]),
-                      CRN__INT(window->rate[1]), CRN__INT(window->pad_before[0]),
-                      CRN__INT(window->pad_before[1]), CRN__INT(taps), CRN__INT(channels),
-                      CRN__INT(clamp(BLOCK_PIXELS / conv->ow, 1, image_rows)),
-                      CRN__INT(splits == 1 && accumulate)));
+        CRN__OPERANDS(
+            CRN__TENSOR(x), CRN__TENSOR(dy), CRN__TENSOR(out), CRN__INT(c.images), CRN__INT(c.ih),
+            CRN__INT(c.iw), CRN__INT(c.ic), CRN__INT(c.oh), CRN__INT(c.ow), CRN__INT(c.oc),
+            CRN__INT(window->kernel[1]), CRN__INT(window->stride[0]), CRN__INT(window->stride[1]),
+            CRN__INT(window->rate[0]), CRN__INT(window->rate[1]), CRN__INT(window->pad_before[0]),
+            CRN__INT(window->pad_before[1]), CRN__INT(taps), CRN__INT(channels),
+            CRN__INT(clamp(BLOCK_PIXELS / c.ow, 1, image_rows)),
+            CRN__INT(splits == 1 && accumulate)));
     if (splits > 1)
         crn__emit_fold(schedule, out, (size_t)splits, dw, count, accumulate);
 }
