@@ -39,20 +39,15 @@
         }                                                     \
     }
 
-/* The same for k of [0, n), while the tile that follows is fetched: a cache line for each k. */
+/* The same for k of [0, n). */
 #define RUN(from, n)                   \
     {                                  \
         int k = 0;                     \
         for (; k + 4 <= (n); k += 4) { \
             STEP(from, k)              \
-            PREFETCH(next);            \
             STEP(from, k + 1)          \
-            PREFETCH(next + line);     \
             STEP(from, k + 2)          \
-            PREFETCH(next + 2 * line); \
             STEP(from, k + 3)          \
-            PREFETCH(next + 3 * line); \
-            next += 4 * line;          \
         }                              \
         for (; k < (n); k++)           \
             STEP(from, k)              \
@@ -106,8 +101,6 @@ conv(const __global float *restrict x, const __global vec *restrict w,
     const int rows = dh, cols = dw;
 #endif
     const long points = (long)images * rows * cols;
-    /* A tile's source is one run of memory, at most a cache line for each source channel. */
-    const int pointwise = kh * kw == 1 && stride_h * stride_w == 1;
 
     for (int t = 0; t < tiles; t++) {
         const long first = ((long)get_global_id(1) * tiles + t) * TILE;
@@ -147,8 +140,6 @@ conv(const __global float *restrict x, const __global vec *restrict w,
         }
 
         for (int block = block_begin; block < block_end; block++) {
-            const __global float *next = pointwise ? x + (first + TILE) * sc : zeros;
-            const int line = pointwise && block == block_begin ? 16 : 0; /* floats */
             const __global vec *block_w = w + (long)block * kh * kw * sc * BLOCK;
             vec acc[TILE][BLOCK];
             UNROLL

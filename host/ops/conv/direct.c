@@ -33,15 +33,6 @@ static int32_t clamp(int64_t value, int64_t low, int64_t high)
     return (int32_t)(value < low ? low : value > high ? high : value);
 }
 
-/* 28 accumulators of AVX-512's 32 registers, 12 of the 16 that narrower vectors have at least. */
-static register_tile choose_tile(crn__schedule *schedule, int32_t channels)
-{
-    uint32_t width = crn__schedule_profile(schedule)->vector_width;
-    int32_t accumulators = width == 16 ? 28 : 12;
-    int32_t block = channels > (int32_t)width ? 2 : 1;
-    return (register_tile){width, accumulators / block, block};
-}
-
 /* How the kernel computes a direction: see cl/conv_direct.cl and cl/conv_pack.cl. */
 typedef enum way {
     FORWARD,
@@ -100,7 +91,8 @@ typedef struct split {
 
 /*
  * A tile's set-up is shared by a group, whose weights should stay in the cache, as should the
- * source of the tiles that follow one another. There must be enough work-items, too.
+ * source of the tiles that follow one another. There must be enough work-items, too. Where weights
+ * are more than the source, and there are blocks enough to share out, they are read once.
  */
 static split share_out(crn__schedule *schedule, register_tile tile, int64_t points, int32_t taps,
                        int32_t sc, int32_t dc, int32_t phases)
@@ -112,6 +104,11 @@ static split share_out(crn__schedule *schedule, register_tile tile, int64_t poin
     wanted = wanted > 0 ? wanted : 1;
     split s = {.blocks = ceil_div(dc, tile.block * (int32_t)tile.width),
                .all_tiles = ceil_div(points, tile.tile)};
+    if (s.blocks >= wanted / 2 && block_bytes * s.blocks > tile_bytes * s.all_tiles) {
+        s.group = clamp(s.blocks / wanted, 1, s.blocks);
+        s.tiles = s.all_tiles;
+        return s;
+    }
     int64_t groups = (int64_t)s.all_tiles * s.blocks / wanted;
     int64_t cached = CACHE_BYTES / block_bytes;
     s.group = clamp(groups < cached ? groups : cached, 1, s.blocks < 16 ? s.blocks : 16);
@@ -119,6 +116,60 @@ static split share_out(crn__schedule *schedule, register_tile tile, int64_t poin
     cached = CACHE_BYTES / tile_bytes;
     s.tiles = clamp(balanced < cached ? balanced : cached, 1, s.all_tiles);
     return s;
+}
+
+/* Whether output pixels are input pixels, so that only their number counts. */
+static bool is_pointwise(const crn__conv *conv)
+{
+    const crn__window *w = &conv->window;
+    return w->kernel[0] == 1 && w->kernel[1] == 1 && w->stride[0] == 1 && w->stride[1] == 1 &&
+           w->pad_before[0] == 0 && w->pad_before[1] == 0 && conv->oh == conv->ih &&
+           conv->ow == conv->iw && (int64_t)conv->images * conv->oh * conv->ow <= INT32_MAX;
+}
+
+/*
+ * The register tile for `points` in lines of `columns`. 24 accumulators of AVX-512's 32 registers
+ * leave room for what they are made of, 12 of the 16 that narrower vectors have at least. Short
+ * lines take 28, whole lines of 7 or 14, and few points what wastes least on the last tile.
+ */
+static register_tile choose_tile(crn__schedule *schedule, int32_t channels, int64_t points,
+                                 int32_t columns, bool pointwise)
+{
+    uint32_t width = crn__schedule_profile(schedule)->vector_width;
+    int32_t block = channels > (int32_t)width ? 2 : 1;
+    register_tile tile = {width, (width == 16 ? 24 : 12) / block, block};
+    if (width == 16 && !pointwise && (columns == 7 || columns == 14))
+        tile.tile = 28 / block;
+    if (width == 16 && pointwise &&
+        INT64_C(1050) * ceil_div(points, 10) <
+            100 * ceil_div(points, tile.tile) * (int64_t)tile.tile)
+        tile.tile = 20 / block;
+    return tile;
+}
+
+/* Both directions of a pointwise convolution: cl/conv_pointwise.cl. */
+static void convolve_points(crn__schedule *schedule, const crn__conv *conv, way how,
+                            register_tile tile, crn__tensor *x, crn__tensor *packed,
+                            const crn__epilogue *epilogue, crn__tensor *y, bool accumulate)
+{
+    int32_t sc = how == FORWARD ? conv->ic : conv->oc, dc = how == FORWARD ? conv->oc : conv->ic;
+    int64_t points = (int64_t)conv->images * conv->oh * conv->ow;
+    split s = share_out(schedule, tile, points, 1, sc, dc, 1);
+    crn__task task =
+        crn__task_kernel("conv_pointwise.cl", "pointwise", "-DVW=%u -DTILE=%d -DBLOCK=%d",
+                         tile.width, tile.tile, tile.block);
+    task.range = (crn__range){
+        2,
+        {(size_t)ceil_div(s.blocks, s.group), (size_t)ceil_div(s.all_tiles, s.tiles), 1},
+        {1, 1, 1}};
+    crn__task_streams(schedule, &task, y, accumulate);
+    crn__schedule_add(
+        schedule, &task,
+        CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(packed), CRN__TENSOR(epilogue->scale),
+                      CRN__TENSOR(epilogue->shift), CRN__TENSOR(epilogue->other), CRN__TENSOR(y),
+                      CRN__LONG(points), CRN__INT(sc / (int32_t)tile.width), CRN__INT(dc),
+                      CRN__INT(s.blocks), CRN__INT(s.group), CRN__INT(s.tiles),
+                      CRN__INT(crn__activation_code(epilogue->activation)), CRN__INT(accumulate)));
 }
 
 /* Every direction that cl/conv_direct.cl computes: `x` is what it reads, `y` what it writes. */
@@ -138,10 +189,17 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, way how, cr
             pad[axis] = (window->kernel[axis] - 1) * window->rate[axis] - pad[axis];
     }
 
-    register_tile tile = choose_tile(schedule, dc);
-    crn__tensor *packed = packed_weights(schedule, conv, w, tile, how);
-    crn__tensor *zeros = zero_line(schedule, conv, w);
+    int32_t vector = (int32_t)crn__schedule_profile(schedule)->vector_width;
+    bool pointwise = is_pointwise(conv) && sc % vector == 0 && dc % vector == 0 &&
+                     crn__schedule_profile(schedule)->family == CRN__FAMILY_CPU;
     int64_t points = (int64_t)conv->images * ceil_div(dh, phases[0]) * ceil_div(dw, phases[1]);
+    register_tile tile = choose_tile(schedule, dc, points, ceil_div(dw, phases[1]), pointwise);
+    crn__tensor *packed = packed_weights(schedule, conv, w, tile, how);
+    if (pointwise) {
+        convolve_points(schedule, conv, how, tile, x, packed, epilogue, y, accumulate);
+        return;
+    }
+    crn__tensor *zeros = zero_line(schedule, conv, w);
     split s = share_out(schedule, tile, points, window->kernel[0] * window->kernel[1], sc, dc,
                         phases[0] * phases[1]);
 
@@ -187,15 +245,6 @@ static int32_t largest_divisor(int32_t value, int32_t most)
     while (value % most != 0)
         most--;
     return most;
-}
-
-/* Whether output pixels are input pixels, so that only their number counts. */
-static bool is_pointwise(const crn__conv *conv)
-{
-    const crn__window *w = &conv->window;
-    return w->kernel[0] == 1 && w->kernel[1] == 1 && w->stride[0] == 1 && w->stride[1] == 1 &&
-           w->pad_before[0] == 0 && w->pad_before[1] == 0 && conv->oh == conv->ih &&
-           conv->ow == conv->iw && (int64_t)conv->images * conv->oh * conv->ow <= INT32_MAX;
 }
 
 /* A pointwise convolution's images as one of lines as long as a block. */
