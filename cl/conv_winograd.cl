@@ -6,13 +6,18 @@
  * has 144. output = A^T [ (G w G^T) * (B^T x B) ] A For each of the 36 points that product is a
  * matrix product over channels, [tiles, source] [source, destination], in register tiles of TILE
  * tiles by BLOCK vectors as in conv_direct.cl. Three kernels: transform_weights, once a change of
- * the weights; transform_input; and multiply, which ends with the output's transform, biases and
+ * the weights; transform_images; and multiply, which ends with the output's transform, biases and
  * activation. For CPUs: multiply keeps its products in private memory.
  *
- * Rounding: fp32 errors are a few times those of a direct sum (1e-6 to 4e-6 of the result's rms).
+ * Rounding: fp32 errors are a few times those of a direct sum (1e-6 to 4e-6 of the result's rms;
+ * the weight gradient's stay below 5e-6 of its largest value).
  *
  * The input gradient is the same convolution of dy with the kernel turned by half a turn and its
  * channels exchanged (GATHER, in transform_weights).
+ *
+ * The weight gradient is G^T [ sum over tiles of (B^T x B) * (A dy A^T) ] G: transform_images for x
+ * and, with GRADIENT, for dy, then multiply_weights, a matrix product over tiles,
+ * [source, tiles] [tiles, destination], in register tiles of ROWS channels by BLOCK vectors.
  */
 #ifndef TILE
 #define TILE 14
@@ -23,16 +28,25 @@
 #ifndef GROUPS
 #define GROUPS 2
 #endif
+#ifndef ROWS
+#define ROWS 8
+#endif
 #define POINTS 36
 
+/*
+ * a * x + y for a number a. As fma it is one rounding, and a sign to LLVM that the kernel wants
+ * vectors in whole registers.
+ */
+#define SCALED(a, x, y) fma((vec)(a), x, y)
+
 /* One axis of the input's transform: r = B^T d. */
-#define TRANSFORM_INPUT(d, r)                  \
-    r[0] = 4.0f * d[0] - 5.0f * d[2] + d[4];   \
-    r[1] = d[3] + d[4] - 4.0f * (d[1] + d[2]); \
-    r[2] = d[4] - d[3] + 4.0f * (d[1] - d[2]); \
-    r[3] = d[4] - d[2] + 2.0f * (d[3] - d[1]); \
-    r[4] = d[4] - d[2] - 2.0f * (d[3] - d[1]); \
-    r[5] = 4.0f * d[1] - 5.0f * d[3] + d[5];
+#define TRANSFORM_INPUT(d, r)                             \
+    r[0] = SCALED(4.0f, d[0], SCALED(-5.0f, d[2], d[4])); \
+    r[1] = SCALED(-4.0f, d[1] + d[2], d[3] + d[4]);       \
+    r[2] = SCALED(4.0f, d[1] - d[2], d[4] - d[3]);        \
+    r[3] = SCALED(2.0f, d[3] - d[1], d[4] - d[2]);        \
+    r[4] = SCALED(-2.0f, d[3] - d[1], d[4] - d[2]);       \
+    r[5] = SCALED(4.0f, d[1], SCALED(-5.0f, d[3], d[5]));
 
 /* One axis of the output's transform: r = A^T m. */
 #define TRANSFORM_OUTPUT(m, r)                 \
@@ -49,6 +63,21 @@
     r[3] = (1.0f / 24) * g[0] + (1.0f / 12) * g[1] + (1.0f / 6) * g[2]; \
     r[4] = (1.0f / 24) * g[0] - (1.0f / 12) * g[1] + (1.0f / 6) * g[2]; \
     r[5] = g[2];
+
+/* One axis of the output's gradient's transform, the transpose of the output's: r = A d. */
+#define TRANSFORM_GRADIENT(d, r)                                              \
+    r[0] = d[0];                                                              \
+    r[1] = (d[0] + d[2]) + (d[1] + d[3]);                                     \
+    r[2] = (d[0] + d[2]) - (d[1] + d[3]);                                     \
+    r[3] = SCALED(2.0f, SCALED(4.0f, d[3], d[1]), SCALED(4.0f, d[2], d[0]));  \
+    r[4] = SCALED(-2.0f, SCALED(4.0f, d[3], d[1]), SCALED(4.0f, d[2], d[0])); \
+    r[5] = d[3];
+
+/* One axis of the weight gradient's transform, the transpose of the weights': r = G^T m. */
+#define TRANSFORM_SUMS(m, r)                                                        \
+    r[0] = 0.25f * m[0] - (1.0f / 6) * (m[1] + m[2]) + (1.0f / 24) * (m[3] + m[4]); \
+    r[1] = (1.0f / 6) * (m[2] - m[1]) + (1.0f / 12) * (m[3] - m[4]);                \
+    r[2] = (1.0f / 6) * ((m[3] + m[4]) - (m[1] + m[2])) + m[5];
 
 /*
  * w [3][3][ic][oc] to u [blocks][36][source][BLOCK vectors], zeros past the last destination
@@ -94,43 +123,55 @@ KERNEL void transform_weights(const __global float *w, __global vec *u, long n, 
     }
 }
 
+#ifdef GRADIENT
+#define SIDE 4
+#define TRANSFORM TRANSFORM_GRADIENT
+#else
+#define SIDE 6
+#define TRANSFORM TRANSFORM_INPUT
+#endif
+
 /*
- * Tiles [first, first + n) of x [images][h][w][vectors] to v [n / TILE][36][vectors][TILE] vectors;
- * tiles past the last are zeros. A work-item transforms one block of TILE tiles. Tiles are numbered
- * over all images.
+ * Tiles [first, first + global size * TILE) of x [images][h][w][vectors] to v, where point p of
+ * tile t and vector c lies at t / TILE * item_step + p * point_step + c * vector_step + t % TILE
+ * vectors; tiles past the last are zeros. A work-item transforms TILE tiles. Tiles are numbered
+ * over all images. With GRADIENT x is the output's gradient, of 4x4 a tile.
  */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
-transform_input(const __global vec *restrict x, __global vec *restrict v, long first, long tiles,
-                int h, int w, int vectors, int tiles_h, int tiles_w, int pad_top, int pad_left)
+transform_images(const __global vec *restrict x, __global vec *restrict v, long item_step,
+                 long point_step, long vector_step, long first, long tiles, int h, int w,
+                 int vectors, int tiles_h, int tiles_w, int pad_top, int pad_left)
 {
-    __global vec *block = v + (long)get_global_id(0) * POINTS * vectors * TILE;
+    __global vec *block = v + (long)get_global_id(0) * item_step;
     for (int t = 0; t < TILE; t++) {
         const long tile = first + (long)get_global_id(0) * TILE + t;
         const long image = tile / tiles_w / tiles_h * h;
         const int top = tile < tiles ? (int)(tile / tiles_w % tiles_h) * 4 - pad_top : h;
         const int left = (int)(tile % tiles_w) * 4 - pad_left;
         for (int c = 0; c < vectors; c++) {
-            vec rows[6][6];
+            vec rows[SIDE][6];
             UNROLL
-            for (int i = 0; i < 6; i++) {
-                vec d[6];
+            for (int i = 0; i < SIDE; i++) {
+                vec d[SIDE];
                 const int y = top + i;
                 const __global vec *from = x + ((image + y) * w + left) * vectors + c;
                 UNROLL
-                for (int j = 0; j < 6; j++)
+                for (int j = 0; j < SIDE; j++)
                     d[j] = y >= 0 && y < h && left + j >= 0 && left + j < w ? from[j * vectors]
                                                                             : (vec)(0.0f);
-                TRANSFORM_INPUT(d, rows[i])
+                TRANSFORM(d, rows[i])
             }
+            __global vec *to = block + c * vector_step + t;
             UNROLL
             for (int j = 0; j < 6; j++) {
-                const vec d[6] = {rows[0][j], rows[1][j], rows[2][j],
-                                  rows[3][j], rows[4][j], rows[5][j]};
-                vec r[6];
-                TRANSFORM_INPUT(d, r)
+                vec d[SIDE], r[6];
+                UNROLL
+                for (int i = 0; i < SIDE; i++)
+                    d[i] = rows[i][j];
+                TRANSFORM(d, r)
                 UNROLL
                 for (int i = 0; i < 6; i++)
-                    block[((i * 6 + j) * vectors + c) * TILE + t] = r[i];
+                    to[(i * 6 + j) * point_step] = r[i];
             }
         }
     }
@@ -235,4 +276,92 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
             }
         }
     }
+}
+
+/* acc[i][b] += value i of tile t * gradient b of tile t */
+#define STEP_WEIGHTS(t)                                         \
+    {                                                           \
+        vec gradient[BLOCK];                                    \
+        UNROLL                                                  \
+        for (int b = 0; b < BLOCK; b++)                         \
+            gradient[b] = from_u[b * POINTS * stride + (t)];    \
+        UNROLL                                                  \
+        for (int i = 0; i < ROWS; i++) {                        \
+            const vec value = (vec)(from_v[(t)*VW + i]);        \
+            UNROLL                                              \
+            for (int b = 0; b < BLOCK; b++)                     \
+                acc[i][b] = fma(value, gradient[b], acc[i][b]); \
+        }                                                       \
+    }
+
+/*
+ * dw (+)= the weight gradient of `tiles` tiles, a multiple of 4, of v [ic / VW][36][stride] and
+ * u [oc / VW][36][stride] vectors. Dimension 0: GROUPS blocks of ROWS source channels; 1: blocks of
+ * BLOCK vectors of destination channels; 2: ranges of tiles, each with its own dw.
+ */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+multiply_weights(const __global float *restrict v, const __global vec *restrict u,
+                 __global float *restrict dw, long tiles, long stride, int ic, int oc,
+                 int accumulate)
+{
+    const long group = (long)get_global_id(0), block = (long)get_global_id(1);
+    const long split = (long)get_global_id(2), splits = (long)get_global_size(2);
+    const long begin = tiles / 4 * split / splits * 4, end = tiles / 4 * (split + 1) / splits * 4;
+    vec products[POINTS][GROUPS][ROWS][BLOCK];
+
+    for (int p = 0; p < POINTS; p++)
+        for (int g = 0; g < GROUPS; g++) {
+            const long channel = (group * GROUPS + g) * ROWS;
+            const __global float *from_v =
+                v + ((channel / VW * POINTS + p) * stride + begin) * VW + channel % VW;
+            const __global vec *from_u = u + (block * BLOCK * POINTS + p) * stride + begin;
+            vec acc[ROWS][BLOCK];
+            UNROLL
+            for (int i = 0; i < ROWS; i++) {
+                UNROLL
+                for (int b = 0; b < BLOCK; b++)
+                    acc[i][b] = (vec)(0.0f);
+            }
+            for (long t = begin; t < end; t += 4) {
+                STEP_WEIGHTS(0)
+                STEP_WEIGHTS(1)
+                STEP_WEIGHTS(2)
+                STEP_WEIGHTS(3)
+                from_v += 4 * VW;
+                from_u += 4;
+            }
+            UNROLL
+            for (int i = 0; i < ROWS; i++) {
+                UNROLL
+                for (int b = 0; b < BLOCK; b++)
+                    products[p][g][i][b] = acc[i][b];
+            }
+        }
+
+    for (int g = 0; g < GROUPS; g++)
+        for (int i = 0; i < ROWS; i++)
+            for (int b = 0; b < BLOCK; b++) {
+                vec rows[6][3];
+                UNROLL
+                for (int y = 0; y < 6; y++) {
+                    vec m[6];
+                    UNROLL
+                    for (int x = 0; x < 6; x++)
+                        m[x] = products[y * 6 + x][g][i][b];
+                    TRANSFORM_SUMS(m, rows[y])
+                }
+                const long channel = (group * GROUPS + g) * ROWS + i;
+                __global float *to =
+                    dw + (split * 9 * ic + channel) * oc + (block * BLOCK + b) * VW;
+                UNROLL
+                for (int x = 0; x < 3; x++) {
+                    const vec m[6] = {rows[0][x], rows[1][x], rows[2][x],
+                                      rows[3][x], rows[4][x], rows[5][x]};
+                    vec r[3];
+                    TRANSFORM_SUMS(m, r)
+                    UNROLL
+                    for (int y = 0; y < 3; y++)
+                        WRITE((__global vec *)(to + (y * 3 + x) * (long)ic * oc), r[y], accumulate);
+                }
+            }
 }

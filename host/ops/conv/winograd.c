@@ -1,7 +1,7 @@
 /*
  * The Winograd solver: F(4x4, 3x3) for 3x3 convolutions with stride and rate 1 on a CPU
- * (cl/conv_winograd.cl). A quarter of the multiplications, at an error of a few 1e-6; the weight
- * gradient stays direct.
+ * (cl/conv_winograd.cl). A quarter of the multiplications, at an error of a few 1e-6. The weight
+ * gradient of few tiles is left to the direct solver.
  */
 #include "ops/conv/conv.h"
 
@@ -10,6 +10,14 @@
 #define POINTS 36
 /* Transformed inputs that wait for their multiplication: what the last-level cache surely holds. */
 #define SCRATCH_BYTES (8 * 1024 * 1024)
+/* With fewer tiles the weight gradient stays direct: of 4 it takes as long either way. */
+#define MIN_TILES 8
+/* Fewest tiles that a work-item should sum up: it then transforms all its sums back. */
+#define MIN_SUMMED 32
+/* Tiles that a work-item of the weight gradient transforms. Sums take four at a time. */
+#define STRIP 4
+/* Most blocks of channels that a work-item of the weight gradient owns: 147 KB of products. */
+#define MAX_GROUPS 4
 
 /* A register tile of `tile` tiles by `block` vectors; a work-item multiplies `groups` of them a
  * point. */
@@ -69,6 +77,36 @@ static crn__tensor *transformed_weights(crn__schedule *schedule, const crn__conv
     return u;
 }
 
+/* Tiles of all images; the launch at hand begins with the first. */
+typedef struct tiling {
+    int64_t first, tiles;
+    int32_t h, w; /* tiles of an image */
+} tiling;
+
+static tiling tile_images(const crn__conv *conv, int32_t h, int32_t w)
+{
+    tiling t = {.h = (int32_t)crn__ceil_div(h, 4), .w = (int32_t)crn__ceil_div(w, 4)};
+    t.tiles = (int64_t)conv->images * t.h * t.w;
+    return t;
+}
+
+/*
+ * Appends the task, which has its options: images x of h x w pixels to v, for `items` blocks of
+ * tiles. Steps in v from block to block, point to point and channels to channels, in vectors.
+ */
+static void transform_images(crn__schedule *schedule, crn__task *task, crn__tensor *x, int32_t h,
+                             int32_t w, int32_t vectors, const int32_t pad[2], const tiling *t,
+                             int64_t items, const int64_t steps[3], crn__tensor *v)
+{
+    task->range = (crn__range){1, {(size_t)items, 1, 1}, {1, 1, 1}};
+    crn__schedule_add(schedule, task,
+                      CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(v), CRN__LONG(steps[0]),
+                                    CRN__LONG(steps[1]), CRN__LONG(steps[2]), CRN__LONG(t->first),
+                                    CRN__LONG(t->tiles), CRN__INT(h), CRN__INT(w),
+                                    CRN__INT(vectors), CRN__INT(t->h), CRN__INT(t->w),
+                                    CRN__INT(pad[0]), CRN__INT(pad[1])));
+}
+
 /* Both directions: source images of `sc` channels, destination images of `dc`, of equal kind. */
 static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather, crn__tensor *x,
                      crn__tensor *w, const crn__epilogue *epilogue, crn__tensor *y, bool accumulate)
@@ -81,13 +119,12 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
         for (int axis = 0; axis < 2; axis++)
             pad[axis] = 2 - pad[axis];
 
-    int64_t tiles_h = crn__ceil_div(dh, 4), tiles_w = crn__ceil_div(dw, 4);
-    int64_t tiles = conv->images * tiles_h * tiles_w;
-    shape s = choose_shape(schedule, dc, tiles);
+    tiling t = tile_images(conv, dh, dw);
+    shape s = choose_shape(schedule, dc, t.tiles);
     int32_t vectors = sc / (int32_t)s.width;
     crn__tensor *u = transformed_weights(schedule, conv, w, s, gather);
 
-    int64_t group_tiles = s.tile * s.groups, all_groups = crn__ceil_div(tiles, group_tiles);
+    int64_t group_tiles = s.tile * s.groups, all_groups = crn__ceil_div(t.tiles, group_tiles);
     int64_t group_floats = POINTS * (int64_t)sc * group_tiles;
     int64_t at_once = SCRATCH_BYTES / (int64_t)sizeof(float) / group_floats;
     at_once = at_once < 1 ? 1 : at_once > all_groups ? all_groups : at_once;
@@ -95,27 +132,24 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
 
     for (int64_t group = 0; group < all_groups; group += at_once) {
         int64_t n = all_groups - group < at_once ? all_groups - group : at_once;
-        crn__task task = crn__task_kernel("conv_winograd.cl", "transform_input", "%s", "");
+        t.first = group * group_tiles;
+        crn__task task = crn__task_kernel("conv_winograd.cl", "transform_images", "%s", "");
         compile_options(&task, s, false);
-        task.range = (crn__range){1, {(size_t)(n * s.groups), 1, 1}, {1, 1, 1}};
-        crn__schedule_add(schedule, &task,
-                          CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(v),
-                                        CRN__LONG(group * group_tiles), CRN__LONG(tiles),
-                                        CRN__INT(sh), CRN__INT(sw), CRN__INT(vectors),
-                                        CRN__INT(tiles_h), CRN__INT(tiles_w), CRN__INT(pad[0]),
-                                        CRN__INT(pad[1])));
+        const int64_t steps[] = {(int64_t)POINTS * vectors * s.tile, (int64_t)vectors * s.tile,
+                                 s.tile};
+        transform_images(schedule, &task, x, sh, sw, vectors, pad, &t, n * s.groups, steps, v);
         task.kernel = "multiply";
         crn__task_streams(schedule, &task, y, accumulate);
         int64_t blocks = crn__ceil_div(dc, s.block * (int64_t)s.width);
         task.range = (crn__range){2, {(size_t)blocks, (size_t)n, 1}, {1, 1, 1}};
         crn__schedule_add(
             schedule, &task,
-            CRN__OPERANDS(
-                CRN__TENSOR(v), CRN__TENSOR(u), CRN__TENSOR(epilogue->scale),
-                CRN__TENSOR(epilogue->shift), CRN__TENSOR(epilogue->other), CRN__TENSOR(y),
-                CRN__LONG(group * group_tiles), CRN__LONG(tiles), CRN__INT(vectors), CRN__INT(dh),
-                CRN__INT(dw), CRN__INT(dc), CRN__INT(tiles_h), CRN__INT(tiles_w),
-                CRN__INT(crn__activation_code(epilogue->activation)), CRN__INT(accumulate)));
+            CRN__OPERANDS(CRN__TENSOR(v), CRN__TENSOR(u), CRN__TENSOR(epilogue->scale),
+                          CRN__TENSOR(epilogue->shift), CRN__TENSOR(epilogue->other),
+                          CRN__TENSOR(y), CRN__LONG(t.first), CRN__LONG(t.tiles), CRN__INT(vectors),
+                          CRN__INT(dh), CRN__INT(dw), CRN__INT(dc), CRN__INT(t.h), CRN__INT(t.w),
+                          CRN__INT(crn__activation_code(epilogue->activation)),
+                          CRN__INT(accumulate)));
     }
 }
 
@@ -131,10 +165,91 @@ static void input_gradient(crn__schedule *schedule, const crn__conv *conv, crn__
     convolve(schedule, conv, true, dy, w, &(crn__epilogue){.scale = NULL}, dx, accumulate);
 }
 
+/*
+ * A register tile of `rows` input channels by `block` vectors of output channels. A work-item owns
+ * `groups` of them for all points, in one of `splits` ranges of a chunk's tiles.
+ */
+typedef struct weight_shape {
+    uint32_t width;
+    int32_t rows, block, groups, splits;
+} weight_shape;
+
+/*
+ * Groups share what is read of dy, ranges of tiles make work-items where there are few channels.
+ * Work-items are equal: half as many as usual suffice.
+ */
+static weight_shape choose_weight_shape(crn__schedule *schedule, const crn__conv *conv,
+                                        int64_t chunk)
+{
+    const crn__profile *profile = crn__schedule_profile(schedule);
+    int32_t width = (int32_t)profile->vector_width;
+    int64_t wanted = profile->parallelism / 2;
+    weight_shape s = {.width = profile->vector_width,
+                      .rows = width < 16 ? 4 : 8,
+                      .block = conv->oc % (2 * width) == 0 ? 2 : 1,
+                      .groups = 1};
+    int32_t sources = conv->ic / s.rows, destinations = conv->oc / (s.block * width);
+    int64_t most_splits = chunk < MIN_SUMMED ? 1 : chunk / MIN_SUMMED;
+    while (s.groups < MAX_GROUPS && sources % (2 * s.groups) == 0 &&
+           (int64_t)sources / (2 * s.groups) * destinations * most_splits >= wanted)
+        s.groups *= 2;
+    int64_t splits = wanted / ((int64_t)sources / s.groups * destinations);
+    s.splits = (int32_t)(splits < 1 ? 1 : splits < most_splits ? splits : most_splits);
+    return s;
+}
+
 static void weight_gradient(crn__schedule *schedule, const crn__conv *conv, crn__tensor *x,
                             crn__tensor *dy, crn__tensor *dw, bool accumulate)
 {
-    crn__conv_direct.weight_gradient(schedule, conv, x, dy, dw, accumulate);
+    tiling t = tile_images(conv, conv->oh, conv->ow);
+    if (t.tiles < MIN_TILES) {
+        crn__conv_direct.weight_gradient(schedule, conv, x, dy, dw, accumulate);
+        return;
+    }
+
+    /* Equal chunks of tiles. */
+    int64_t tile_bytes = POINTS * ((int64_t)conv->ic + conv->oc) * (int64_t)sizeof(float);
+    int64_t most = SCRATCH_BYTES / tile_bytes;
+    int64_t chunks = crn__ceil_div(t.tiles, most > MIN_SUMMED ? most : MIN_SUMMED);
+    int64_t chunk = crn__ceil_div(crn__ceil_div(t.tiles, chunks), STRIP) * STRIP;
+    weight_shape s = choose_weight_shape(schedule, conv, chunk);
+
+    /* Lines between points: an odd number, so that they do not all fall on the same cache sets. */
+    int64_t step = chunk + 1;
+    const int64_t steps[] = {STRIP, step, POINTS * step};
+    int32_t x_vectors = conv->ic / (int32_t)s.width, dy_vectors = conv->oc / (int32_t)s.width;
+    crn__tensor *v = crn__schedule_workspace(schedule, (size_t)(POINTS * step * conv->ic));
+    crn__tensor *u = crn__schedule_workspace(schedule, (size_t)(POINTS * step * conv->oc));
+    size_t count = crn__tensor_count(dw);
+    bool split = s.splits > 1;
+    crn__tensor *out = split ? crn__schedule_workspace(schedule, count * (size_t)s.splits) : dw;
+
+    for (; t.first < t.tiles; t.first += chunk) {
+        int64_t left = t.tiles - t.first;
+        int64_t strips = crn__ceil_div(left < chunk ? left : chunk, STRIP);
+        crn__task task = crn__task_kernel("conv_winograd.cl", "transform_images",
+                                          "-DVW=%u -DGROUP=1 -DTILE=%d", s.width, STRIP);
+        transform_images(schedule, &task, x, conv->ih, conv->iw, x_vectors, conv->window.pad_before,
+                         &t, strips, steps, v);
+        task = crn__task_kernel("conv_winograd.cl", "transform_images",
+                                "-DVW=%u -DGROUP=1 -DTILE=%d -DGRADIENT", s.width, STRIP);
+        transform_images(schedule, &task, dy, conv->oh, conv->ow, dy_vectors,
+                         (const int32_t[]){0, 0}, &t, strips, steps, u);
+        task = crn__task_kernel("conv_winograd.cl", "multiply_weights",
+                                "-DVW=%u -DGROUP=1 -DROWS=%d -DBLOCK=%d -DGROUPS=%d", s.width,
+                                s.rows, s.block, s.groups);
+        task.range = (crn__range){3,
+                                  {(size_t)(conv->ic / (s.rows * s.groups)),
+                                   (size_t)(dy_vectors / s.block), (size_t)s.splits},
+                                  {1, 1, 1}};
+        crn__schedule_add(schedule, &task,
+                          CRN__OPERANDS(CRN__TENSOR(v), CRN__TENSOR(u), CRN__TENSOR(out),
+                                        CRN__LONG(strips * STRIP), CRN__LONG(step),
+                                        CRN__INT(conv->ic), CRN__INT(conv->oc),
+                                        CRN__INT(t.first > 0 || (accumulate && !split))));
+    }
+    if (split)
+        crn__emit_fold(schedule, out, (size_t)s.splits, dw, count, accumulate);
 }
 
 const crn__conv_solver_ops crn__conv_winograd = {
