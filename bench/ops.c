@@ -125,22 +125,16 @@ static double copy_limit(void)
 
 /* ---- convolutions ---- */
 
-enum { FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, DIRECTIONS };
-
-static double time_direction(const crn__conv *c, int direction, int repeats, char *letter)
+static double time_direction(const crn__conv *c, crn__direction direction, int repeats,
+                             char *letter)
 {
     crn__tensor *x = tensor(CRN_SHAPE(c->images, c->ih, c->iw, c->ic));
     crn__tensor *y = tensor(CRN_SHAPE(c->images, c->oh, c->ow, c->oc));
     crn__tensor *w = tensor(CRN_SHAPE(c->window.kernel[0], c->window.kernel[1], c->ic, c->oc));
     crn__schedule *schedule = new_schedule();
-    const crn__conv_solver_ops *solver = crn__conv_choose(schedule, c);
+    const crn__conv_solver_ops *solver = crn__conv_choose(schedule, c, direction);
     *letter = solver->name[0];
-    if (direction == FORWARD)
-        solver->forward(schedule, c, x, w, &(crn__epilogue){.scale = NULL}, y);
-    else if (direction == INPUT_GRADIENT)
-        solver->input_gradient(schedule, c, y, w, x, false);
-    else
-        solver->weight_gradient(schedule, c, x, y, w, false);
+    crn__conv_write(schedule, solver, c, direction, x, w, y);
     double seconds = time_schedule(schedule, repeats);
     crn__tensor_free(x);
     crn__tensor_free(y);
@@ -161,17 +155,9 @@ static size_t collect(crn_graph *graph, int32_t batch, crn__conv *convs, int *co
         const crn_node *node = graph->nodes.items[i];
         if (node->op != &crn__op_conv2d)
             continue;
-        const crn_shape *x = &node->inputs[0]->shape, *y = &node->shape;
-        crn__conv c;
-        memset(&c, 0, sizeof c);
-        c.images = batch;
-        c.ih = (int32_t)x->dims[1];
-        c.iw = (int32_t)x->dims[2];
-        c.ic = (int32_t)x->dims[3];
-        c.oh = (int32_t)y->dims[1];
-        c.ow = (int32_t)y->dims[2];
-        c.oc = (int32_t)y->dims[3];
-        c.window = node->attrs.window;
+        crn_shape x = crn__shape_at(&node->inputs[0]->shape, batch);
+        crn_shape y = crn__shape_at(&node->shape, batch);
+        crn__conv c = crn__conv_describe(&x, &y, &node->attrs.window);
         size_t k = 0;
         while (k < n && !same(&convs[k], &c))
             k++;
@@ -187,7 +173,7 @@ static void print_convolutions(crn_graph *graph, int batch, int repeats, double 
     crn__conv *convs = calloc(graph->nodes.count, sizeof *convs);
     int *counts = calloc(graph->nodes.count, sizeof *counts);
     size_t n = collect(graph, batch, convs, counts);
-    double total[DIRECTIONS] = {0}, work = 0;
+    double total[CRN__DIRECTIONS] = {0}, work = 0;
     printf("%-30s %2s  %26s %26s %26s\n", "convolution", "x", "forward", "input gradient",
            "weight gradient");
     for (size_t i = 0; i < n; i++) {
@@ -198,9 +184,9 @@ static void print_convolutions(crn_graph *graph, int batch, int repeats, double 
         snprintf(name, sizeof name, "%dx%d %d>%d %dx%d/%d", c->ih, c->iw, c->ic, c->oc,
                  c->window.kernel[0], c->window.kernel[1], c->window.stride[0]);
         printf("%-30s %2d ", name, counts[i]);
-        for (int d = 0; d < DIRECTIONS; d++) {
+        for (int d = 0; d < CRN__DIRECTIONS; d++) {
             char letter;
-            double seconds = time_direction(c, d, repeats, &letter);
+            double seconds = time_direction(c, (crn__direction)d, repeats, &letter);
             total[d] += seconds * counts[i];
             printf("  %c %8.2f ms %5.0f %3.0f %%", letter, 1e3 * seconds, flops / seconds / 1e9,
                    100 * flops / seconds / 1e9 / limit);
@@ -210,7 +196,7 @@ static void print_convolutions(crn_graph *graph, int batch, int repeats, double 
         printf("\n");
     }
     printf("%-33s ", "all");
-    for (int d = 0; d < DIRECTIONS; d++)
+    for (int d = 0; d < CRN__DIRECTIONS; d++)
         printf("    %8.2f ms %5.0f %3.0f %%", 1e3 * total[d], work / total[d] / 1e9,
                100 * work / total[d] / 1e9 / limit);
     printf("\n");
