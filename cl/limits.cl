@@ -23,3 +23,10 @@ KERNEL void fma_limit(__global vec *out, long n, float start)
         sum += chain[i];
     out[get_global_id(0)] = sum;
 }
+
+/* y = x, of n vectors. */
+KERNEL void copy_limit(const __global vec *x, __global vec *y, long n)
+{
+    FOR_EACH (i, n)
+        WRITE(&y[i], x[i], 0);
+}

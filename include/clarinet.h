@@ -18,6 +18,8 @@
 
 #include "clarinet/optim.h"
 
+#include "clarinet/tune.h"
+
 #include "clarinet/checkpoint.h"
 
 #include "clarinet/data.h"

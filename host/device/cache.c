@@ -20,7 +20,7 @@ struct crn__cache {
     crn_context *context;
     char *path;
     sqlite3 *db; /* NULL: given up */
-    sqlite3_stmt *select, *insert;
+    sqlite3_stmt *select, *insert, *select_choice, *insert_choice;
     bool replaced; /* once is enough */
 };
 
@@ -93,8 +93,10 @@ static void close_file(crn__cache *cache)
 {
     sqlite3_finalize(cache->select);
     sqlite3_finalize(cache->insert);
+    sqlite3_finalize(cache->select_choice);
+    sqlite3_finalize(cache->insert_choice);
     sqlite3_close(cache->db);
-    cache->select = cache->insert = NULL;
+    cache->select = cache->insert = cache->select_choice = cache->insert_choice = NULL;
     cache->db = NULL;
 }
 
@@ -117,15 +119,19 @@ static bool open_file(crn__cache *cache)
            sqlite3_exec(cache->db,
                         "PRAGMA trusted_schema=OFF; PRAGMA synchronous=OFF;"
                         "CREATE TABLE IF NOT EXISTS kernel (key BLOB PRIMARY KEY, kernels INTEGER,"
-                        " checksum INTEGER, binary BLOB)",
+                        " checksum INTEGER, binary BLOB);"
+                        "CREATE TABLE IF NOT EXISTS choice (key BLOB PRIMARY KEY, value TEXT)",
                         NULL, NULL, NULL) == SQLITE_OK &&
            prepare(cache, "SELECT kernels, checksum, binary FROM kernel WHERE key = ?1",
                    &cache->select) &&
-           prepare(cache, "INSERT OR REPLACE INTO kernel VALUES (?1, ?2, ?3, ?4)", &cache->insert);
+           prepare(cache, "INSERT OR REPLACE INTO kernel VALUES (?1, ?2, ?3, ?4)",
+                   &cache->insert) &&
+           prepare(cache, "SELECT value FROM choice WHERE key = ?1", &cache->select_choice) &&
+           prepare(cache, "INSERT OR REPLACE INTO choice VALUES (?1, ?2)", &cache->insert_choice);
 }
 
 /*
- * To be called after a failure: logs it; a file that SQLite cannot read, or whose table is not
+ * To be called after a failure: logs it; a file that SQLite cannot read, or whose tables are not
  * ours, gives way to a new one. true when there is one to try again with. A lock that was waited
  * for in vain ends the use of the cache, so that the wait is not repeated for every program.
  */
@@ -238,6 +244,47 @@ void crn__cache_store(crn__cache *cache, const crn__cache_key *key, const crn__c
     if (cache == NULL || cache->db == NULL || insert_entry(cache, key, entry))
         return;
     if (recover(cache, "writing") && !insert_entry(cache, key, entry))
+        crn__log(cache->context, CRN_LOG_DEBUG, "kernel cache %s: writing: %s", cache->path,
+                 sqlite3_errmsg(cache->db));
+}
+
+/* ---- choices ---- */
+
+bool crn__cache_load_choice(crn__cache *cache, const crn__cache_key *key, char *value, size_t size)
+{
+    if (cache == NULL || cache->db == NULL)
+        return false;
+    sqlite3_stmt *select = cache->select_choice;
+    bool found = false;
+    sqlite3_bind_blob(select, 1, key->bytes, sizeof key->bytes, SQLITE_STATIC);
+    if (sqlite3_step(select) == SQLITE_ROW) {
+        const unsigned char *text = sqlite3_column_text(select, 0);
+        size_t length = (size_t)sqlite3_column_bytes(select, 0);
+        if (text != NULL && length < size) {
+            memcpy(value, text, length);
+            value[length] = '\0';
+            found = true;
+        }
+    }
+    if (sqlite3_reset(select) != SQLITE_OK)
+        recover(cache, "reading");
+    return found;
+}
+
+static bool insert_choice(crn__cache *cache, const crn__cache_key *key, const char *value)
+{
+    sqlite3_stmt *insert = cache->insert_choice;
+    sqlite3_bind_blob(insert, 1, key->bytes, sizeof key->bytes, SQLITE_STATIC);
+    bool ok = sqlite3_bind_text(insert, 2, value, -1, SQLITE_TRANSIENT) == SQLITE_OK &&
+              sqlite3_step(insert) == SQLITE_DONE;
+    return sqlite3_reset(insert) == SQLITE_OK && ok;
+}
+
+void crn__cache_store_choice(crn__cache *cache, const crn__cache_key *key, const char *value)
+{
+    if (cache == NULL || cache->db == NULL || insert_choice(cache, key, value))
+        return;
+    if (recover(cache, "writing") && !insert_choice(cache, key, value))
         crn__log(cache->context, CRN_LOG_DEBUG, "kernel cache %s: writing: %s", cache->path,
                  sqlite3_errmsg(cache->db));
 }

@@ -1,10 +1,13 @@
 /*
- * Compiled kernels on disk: one SQLite file, kernels.sqlite, that any number of processes share.
+ * Compiled kernels and choices on disk: one SQLite file, kernels.sqlite, that any number of
+ * processes share.
  *
  *     CREATE TABLE kernel (key BLOB PRIMARY KEY,    -- crn__cache_key: 16 bytes
  *                          kernels INTEGER,         -- crn__cache_entry.kernels
  *                          checksum INTEGER,        -- XXH3 of the binary, seeded with the key
  *                          binary BLOB)
+ *     CREATE TABLE choice (key BLOB PRIMARY KEY,    -- crn__cache_key: 16 bytes
+ *                          value TEXT)              -- of crn__context_choose
  *
  * A cache may lose what it was given and never fails: whatever is wrong with the file, the folder
  * or an entry is told in a debug line, and the caller compiles. A file that is not a database of
@@ -42,5 +45,12 @@ void crn__cache_close(crn__cache *cache);
 bool crn__cache_load(crn__cache *cache, const crn__cache_key *key, crn__cache_entry *entry);
 /* Stores an entry, or replaces it. */
 void crn__cache_store(crn__cache *cache, const crn__cache_key *key, const crn__cache_entry *entry);
+
+/*
+ * The same for choices: short words, which their readers check. false when there is none, or none
+ * of fewer than `size` characters.
+ */
+bool crn__cache_load_choice(crn__cache *cache, const crn__cache_key *key, char *value, size_t size);
+void crn__cache_store_choice(crn__cache *cache, const crn__cache_key *key, const char *value);
 
 #endif

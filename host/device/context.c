@@ -107,6 +107,7 @@ void crn_context_free(crn_context *context)
         crn__programs_save(context);
     crn__programs_free(context);
     crn__cache_close(context->cache);
+    free(context->choices);
     if (context->queue != NULL)
         clReleaseCommandQueue(context->queue);
     if (context->cl != NULL)

@@ -27,6 +27,7 @@ typedef struct crn__profile {
     uint32_t group_size;  /* work-items of a work-group in element-wise kernels: 1 on a CPU */
     uint32_t parallelism; /* work-items that keep the device busy when each has much to do */
     crn__conv_solver solver;
+    bool tuned;          /* choices that were measured replace the rules */
     bool clblast_failed; /* CLBlast was tried here and was wrong, or is not in this build */
     bool clblast_checked;
 } crn__profile;
@@ -109,6 +110,19 @@ crn_status crn__launch(crn_context *context, crn__kernel *kernel, const crn__ran
 /* Sends what was enqueued to the device; waits until it is done. */
 crn_status crn__flush(crn_context *context);
 crn_status crn__finish(crn_context *context);
+
+/* ---- choices ---- */
+
+#define CRN__CHOICE_TEXT 16
+
+/*
+ * What was chosen under `key` on this device with this version of the library: "" where nothing
+ * was. Read from the cache's file once: it stays the same for the context's life unless the context
+ * itself chooses. Valid until the next call of either.
+ */
+const char *crn__context_choice(crn_context *context, const char *key);
+/* Chooses; value has fewer than CRN__CHOICE_TEXT characters. */
+void crn__context_choose(crn_context *context, const char *key, const char *value);
 
 /* For CLBlast: the cl_command_queue and a buffer's cl_mem, and the offset of a part in elements of
  * 4 bytes. */

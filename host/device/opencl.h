@@ -43,6 +43,11 @@ crn_status crn__profile_make(const crn_device_info *device, const crn_context_op
 
 typedef struct crn__program crn__program;
 
+typedef struct crn__choice {
+    crn__cache_key key;
+    char value[CRN__CHOICE_TEXT]; /* "": none was made */
+} crn__choice;
+
 struct crn_context {
     crn_device_info info;
     crn__profile profile;
@@ -62,6 +67,8 @@ struct crn_context {
     crn__program **programs;
     size_t n_programs, programs_capacity;
     size_t compiled, loaded; /* programs from source, from the cache */
+    crn__choice *choices;    /* that were asked for or made */
+    size_t n_choices, choices_capacity;
 };
 
 /* ---- programs ---- */

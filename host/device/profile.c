@@ -46,6 +46,16 @@ static crn_status choose_solver(const char *option, crn__conv_solver *solver, cr
     return CRN_OK;
 }
 
+static crn_status choose_tuned(const char *option, bool *tuned, crn_error *error)
+{
+    const char *text = option != NULL ? option : getenv("CLARINET_TUNED");
+    *tuned = text == NULL || strcmp(text, "0") != 0;
+    if (!*tuned || text == NULL || *text == '\0' || strcmp(text, "1") == 0)
+        return CRN_OK;
+    return crn__fail(error, CRN_INVALID, "%s is \"%.80s\": 0 or 1 is wanted",
+                     option != NULL ? "the use of tuned choices" : "CLARINET_TUNED", text);
+}
+
 static crn_status choose_family(const crn_device_info *device, const char *option,
                                 crn__family *family, crn_error *error)
 {
@@ -83,5 +93,6 @@ crn_status crn__profile_make(const crn_device_info *device, const crn_context_op
         profile->group_size = (uint32_t)device->max_work_group;
     CRN__TRY(choose_width(device, profile->family, options->vector_width, &profile->vector_width,
                           error));
+    CRN__TRY(choose_tuned(options->tuned, &profile->tuned, error));
     return choose_solver(options->conv_solver, &profile->solver, error);
 }

@@ -58,8 +58,8 @@ typedef struct crn_context_options {
      */
     const char *device;
     /*
-     * Where compiled kernels are kept. NULL: CLARINET_CACHE_DIR, else $XDG_CACHE_HOME/clarinet,
-     * else ~/.cache/clarinet. "" keeps none.
+     * Where compiled kernels and tuned choices are kept. NULL: CLARINET_CACHE_DIR, else
+     * $XDG_CACHE_HOME/clarinet, else ~/.cache/clarinet. "" keeps none.
      */
     const char *cache_dir;
     /*
@@ -79,11 +79,14 @@ typedef struct crn_context_options {
     uint32_t vector_width;
     crn_log_fn log; /* NULL: silent */
     void *log_data;
+    /* "1": convolve with what crn_graph_tune has measured to be fastest, where it has and
+     * conv_solver is auto; "0": never. NULL: CLARINET_TUNED, else 1. */
+    const char *tuned;
 } crn_context_options;
 
-#define CRN_CONTEXT_OPTIONS_INIT                                           \
-    {                                                                      \
-        sizeof(crn_context_options), NULL, NULL, NULL, NULL, 0, NULL, NULL \
+#define CRN_CONTEXT_OPTIONS_INIT                                                 \
+    {                                                                            \
+        sizeof(crn_context_options), NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL \
     }
 
 /* Opens a device. `options` may be NULL. */

@@ -409,6 +409,42 @@ static void bench_measures(void **state)
     expect_part(r.out, "usual caches");
 }
 
+/* ---- tune ---- */
+
+static size_t measured(const json_t *list)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < json_array_size(list); i++)
+        count += json_object_size(json_object_get(json_array_get(list, i), "seconds")) > 0;
+    return count;
+}
+
+static void tune_measures_once(void **state)
+{
+    (void)state;
+    size_t counts[3];
+    for (int i = 0; i < 3; i++) {
+        RUN(&r, CLI, "tune", "--model", "resnet_v2_20", "--mode", "infer", "--batch-size", "2",
+            "--image-size", "8", "--classes", "10", i == 1 ? "--json" : "--again", "--json");
+        expect_code(&r, 0);
+        expect_part(r.err, "100%");
+        json_t *t = parse(r.out);
+        const json_t *list = json_object_get(t, "convolutions");
+        assert_true(json_array_size(list) > 10);
+        assert_string_equal(string(json_array_get(list, 0), "direction"), "forward");
+        counts[i] = measured(list);
+        json_decref(t);
+    }
+    assert_int_equal(counts[1], 0);
+    assert_int_equal(counts[2], counts[0]);
+
+    RUN(&r, CLI, "tune", "--model", "resnet_v2_20", "--mode", "infer", "--batch-size", "2",
+        "--image-size", "8", "--classes", "10");
+    expect_code(&r, 0);
+    expect_part(r.out, "forward");
+    expect_part(r.out, counts[0] > 0 ? "chosen before" : "the only one");
+}
+
 static double predicted_peak(const char *output_stride)
 {
     RUN(&r, CLI, "bench", "--model", "resnet_v2_20", "--mode", "infer", "--batch-size", "2",
@@ -449,6 +485,7 @@ int main(void)
         cmocka_unit_test(other_files_are_no_checkpoints),
         cmocka_unit_test(bench_measures),
         cmocka_unit_test(bench_takes_an_output_stride),
+        cmocka_unit_test(tune_measures_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

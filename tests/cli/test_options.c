@@ -35,6 +35,7 @@ static const struct {
     {"inspect", "json"},
     {"bench",
      "model mode batch-size image-size output-stride steps classes cold profile device json"},
+    {"tune", "model batch-size image-size mode classes again device json"},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof *commands)
@@ -176,6 +177,8 @@ static void mistakes_get_one_line(void **state)
         {"inspect nowhere", "nowhere"},
         {"inspect file file", "'file'"},
         {"bench --model resnet_v2_20", "needs --mode"},
+        {"tune --batch-size 2", "needs --model"},
+        {"tune --model resnet_v2_20 --batch-size 0", "--batch-size"},
         {"bench --model resnet_v2_20 --mode fast", "'fast'"},
         {"bench --model resnet_v2_20 --mode train --steps 0", "--steps"},
         {"bench --model resnet_v2_20 --mode train --classes 0", "--classes"},

@@ -28,9 +28,8 @@ static crn_status infer(const crn__attrs *attrs, const crn_shape *inputs, size_t
     return CRN_OK;
 }
 
-static crn__conv describe(const crn__call *call)
+crn__conv crn__conv_describe(const crn_shape *x, const crn_shape *y, const crn__window *window)
 {
-    const crn_shape *x = &call->inputs[X]->shape, *y = &call->output->shape;
     bool image = x->rank == 4;
     return (crn__conv){
         .images = (int32_t)x->dims[0],
@@ -40,15 +39,20 @@ static crn__conv describe(const crn__call *call)
         .oh = image ? (int32_t)y->dims[1] : 1,
         .ow = image ? (int32_t)y->dims[2] : 1,
         .oc = (int32_t)y->dims[y->rank - 1],
-        .window = call->attrs.window,
+        .window = *window,
     };
+}
+
+static crn__conv describe(const crn__call *call)
+{
+    return crn__conv_describe(&call->inputs[X]->shape, &call->output->shape, &call->attrs.window);
 }
 
 void crn__conv_apply(crn__schedule *schedule, const crn__call *call, const crn__epilogue *epilogue,
                      crn__tensor *y)
 {
     crn__conv conv = describe(call);
-    crn__conv_choose(schedule, &conv)
+    crn__conv_choose(schedule, &conv, CRN__FORWARD)
         ->forward(schedule, &conv, call->inputs[X], call->inputs[WEIGHTS], epilogue, y);
 }
 
@@ -64,18 +68,19 @@ static void forward(crn__schedule *schedule, crn__call *call)
 static void backward(crn__schedule *schedule, crn__call *call)
 {
     crn__conv conv = describe(call);
-    const crn__conv_solver_ops *solver = crn__conv_choose(schedule, &conv);
     crn__tensor *dy = crn__masked_gradient(schedule, call);
     bool accumulate;
     crn__tensor *dw = crn__gradient_of(schedule, call, WEIGHTS, &accumulate);
     if (dw != NULL)
-        solver->weight_gradient(schedule, &conv, call->inputs[X], dy, dw, accumulate);
+        crn__conv_choose(schedule, &conv, CRN__WEIGHT_GRADIENT)
+            ->weight_gradient(schedule, &conv, call->inputs[X], dy, dw, accumulate);
     crn__tensor *db = crn__gradient_of(schedule, call, BIASES, &accumulate);
     if (db != NULL)
         crn__emit_column_sums(schedule, dy, crn__rows(dy), crn__channels(dy), db, accumulate);
     crn__tensor *dx = crn__gradient_of(schedule, call, X, &accumulate);
     if (dx != NULL)
-        solver->input_gradient(schedule, &conv, dy, call->inputs[WEIGHTS], dx, accumulate);
+        crn__conv_choose(schedule, &conv, CRN__INPUT_GRADIENT)
+            ->input_gradient(schedule, &conv, dy, call->inputs[WEIGHTS], dx, accumulate);
 }
 
 const crn__op crn__op_conv2d = {
@@ -98,14 +103,16 @@ static const crn__conv_solver_ops *choose_by_device(const crn__profile *profile,
     return tiles >= 8 ? &crn__conv_winograd : &crn__conv_direct;
 }
 
-/* The solver that is asked for, or else the device's, where it applies; else the direct one. */
-const crn__conv_solver_ops *crn__conv_choose(crn__schedule *schedule, const crn__conv *conv)
+const crn__conv_solver_ops *crn__conv_choose(crn__schedule *schedule, const crn__conv *conv,
+                                             crn__direction direction)
 {
     const crn__profile *profile = crn__schedule_profile(schedule);
     const crn__conv_solver_ops *wanted = &crn__conv_direct;
     switch (profile->solver) {
     case CRN__SOLVER_AUTO:
-        wanted = choose_by_device(profile, conv);
+        wanted = profile->tuned ? crn__conv_tuned(schedule, conv, direction) : NULL;
+        if (wanted == NULL)
+            wanted = choose_by_device(profile, conv);
         break;
     case CRN__SOLVER_DIRECT:
         break;
