@@ -45,7 +45,7 @@ static shape choose_shape(crn__schedule *schedule, int32_t channels, int64_t til
     int32_t block = channels > (int32_t)width ? 2 : 1;
     if (width < 16)
         return (shape){width, 12 / block, block, 2};
-    shape large = {width, 28 / block, block, 2}, small = {width, 16 / block, block, 2};
+    shape large = {width, 24 / block, block, 2}, small = {width, 16 / block, block, 2};
     int64_t of_large = crn__ceil_div(tiles, large.tile * large.groups) * large.tile * large.groups;
     int64_t of_small = crn__ceil_div(tiles, small.tile * small.groups) * small.tile * small.groups;
     return of_small * 108 < of_large * 100 ? small : large;
