@@ -17,7 +17,11 @@
 /* Tiles that a work-item of the weight gradient transforms. Sums take four at a time. */
 #define STRIP 4
 /* Most blocks of channels that a work-item of the weight gradient owns: 147 KB of products. */
-#define MAX_GROUPS 4
+#define MAX_WEIGHT_GROUPS 4
+/* Most register tiles a point that a work-item multiplies: up to 442 KB of products. */
+#define MAX_GROUPS 8
+/* From so many source channels on, a work-item multiplies more than two. */
+#define MANY_CHANNELS 512
 
 /* A register tile of `tile` tiles by `block` vectors; a work-item multiplies `groups` of them a
  * point. */
@@ -38,17 +42,33 @@ static bool applies(crn__schedule *schedule, const crn__conv *conv)
     return profile->family == CRN__FAMILY_CPU && conv->ic % width == 0 && conv->oc % width == 0;
 }
 
-/* Of the register tiles that there are, the one that wastes least on the last group. */
-static shape choose_shape(crn__schedule *schedule, int32_t channels, int64_t tiles)
+/* Tiles that are computed for `tiles`, in whole groups. */
+static int64_t padded(shape s, int64_t tiles)
 {
-    uint32_t width = crn__schedule_profile(schedule)->vector_width;
-    int32_t block = channels > (int32_t)width ? 2 : 1;
+    return crn__ceil_div(tiles, s.tile * (int64_t)s.groups) * s.tile * s.groups;
+}
+
+/*
+ * Of the register tiles that there are, the one that wastes least on the last group. Work-items
+ * read all weights of their block: where these are many, the tiles that share them are, too.
+ */
+static shape choose_shape(crn__schedule *schedule, int32_t source, int32_t destination,
+                          int64_t tiles)
+{
+    const crn__profile *profile = crn__schedule_profile(schedule);
+    uint32_t width = profile->vector_width;
+    int32_t block = destination > (int32_t)width ? 2 : 1;
     if (width < 16)
         return (shape){width, 12 / block, block, 2};
     shape large = {width, 24 / block, block, 2}, small = {width, 16 / block, block, 2};
-    int64_t of_large = crn__ceil_div(tiles, large.tile * large.groups) * large.tile * large.groups;
-    int64_t of_small = crn__ceil_div(tiles, small.tile * small.groups) * small.tile * small.groups;
-    return of_small * 108 < of_large * 100 ? small : large;
+    shape best = padded(small, tiles) * 108 < padded(large, tiles) * 100 ? small : large;
+    int64_t blocks = crn__ceil_div(destination, block * (int64_t)width);
+    shape more = best;
+    for (more.groups *= 2; source >= MANY_CHANNELS && more.groups <= MAX_GROUPS; more.groups *= 2)
+        if (padded(more, tiles) * 100 <= padded(best, tiles) * 105 &&
+            blocks * crn__ceil_div(tiles, more.tile * more.groups) >= profile->parallelism / 2)
+            best = more;
+    return best;
 }
 
 static void compile_options(crn__task *task, shape s, bool gather)
@@ -120,7 +140,7 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
             pad[axis] = 2 - pad[axis];
 
     tiling t = tile_images(conv, dh, dw);
-    shape s = choose_shape(schedule, dc, t.tiles);
+    shape s = choose_shape(schedule, sc, dc, t.tiles);
     int32_t vectors = sc / (int32_t)s.width;
     crn__tensor *u = transformed_weights(schedule, conv, w, s, gather);
 
@@ -190,7 +210,7 @@ static weight_shape choose_weight_shape(crn__schedule *schedule, const crn__conv
                       .groups = 1};
     int32_t sources = conv->ic / s.rows, destinations = conv->oc / (s.block * width);
     int64_t most_splits = chunk < MIN_SUMMED ? 1 : chunk / MIN_SUMMED;
-    while (s.groups < MAX_GROUPS && sources % (2 * s.groups) == 0 &&
+    while (s.groups < MAX_WEIGHT_GROUPS && sources % (2 * s.groups) == 0 &&
            (int64_t)sources / (2 * s.groups) * destinations * most_splits >= wanted)
         s.groups *= 2;
     int64_t splits = wanted / ((int64_t)sources / s.groups * destinations);
