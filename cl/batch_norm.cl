@@ -7,12 +7,12 @@
 
 /*
  * Per chunk of rows and channel: partial[chunk][0] = mean, partial[chunk][1] = sum of squared
- * deviations. partial [chunks][2][vectors]
+ * deviations, partial[chunk][2] = count. partial [chunks][3][vectors]
  */
 KERNEL void statistics(const __global vec *x, __global vec *partial, long rows, int vectors)
 {
     ROW_RANGE(rows);
-    __global vec *sum = partial + get_global_id(1) * 2 * vectors, *square = sum + vectors;
+    __global vec *sum = partial + get_global_id(1) * 3 * vectors, *square = sum + vectors;
     const __global vec *first = x + row_begin * vectors;
     FOR_EACH_CHANNEL (c, vectors) {
         sum[c] = (vec)(0.0f);
@@ -37,6 +37,7 @@ KERNEL void statistics(const __global vec *x, __global vec *partial, long rows, 
         const vec s = sum[c];
         sum[c] = first[c] + s / count;
         square[c] = fmax(square[c] - s * s / count, (vec)(0.0f));
+        square[vectors + c] = (vec)(count);
     }
 }
 
@@ -48,14 +49,14 @@ KERNEL void finalise(const __global vec *partial, __global vec *mean, __global v
                      __global vec *inverse, long rows, int vectors, int chunks, float epsilon)
 {
     FOR_EACH (c, (long)vectors) {
-        vec m = partial[c], m2 = partial[vectors + c];
+        vec m = partial[c], m2 = partial[vectors + c], before = partial[2 * vectors + c];
         for (int k = 1; k < chunks; k++) {
-            const long before = rows * k / chunks, after = rows * (k + 1) / chunks;
-            const __global vec *p = partial + (long)k * 2 * vectors + c;
-            const vec delta = p[0] - m;
-            const float share = (float)(after - before) / (float)after;
+            const __global vec *p = partial + (long)k * 3 * vectors + c;
+            const vec delta = p[0] - m, after = before + p[2 * vectors];
+            const vec share = p[2 * vectors] / after;
             m += delta * share;
-            m2 += p[vectors] + delta * delta * (share * (float)before);
+            m2 += p[vectors] + delta * delta * (share * before);
+            before = after;
         }
         mean[c] = m;
         variance[c] = m2 / (float)rows;

@@ -14,6 +14,8 @@
 #ifndef BLOCK
 #define BLOCK 2
 #endif
+/* Most blocks of a group. */
+#define GROUP_BLOCKS 16
 
 /* acc[i][b] += point[i][k] * weights[k][b] */
 #define STEP(k)                                               \
@@ -31,27 +33,69 @@
         }                                                     \
     }
 
+/* A tile's first n points: takes their moments along, and writes them. */
+#define FINISH(n)                                                                               \
+    {                                                                                           \
+        UNROLL                                                                                  \
+        for (int b = 0; b < BLOCK; b++) {                                                       \
+            const int channel = (block * BLOCK + b) * VW, g = block - block_begin;              \
+            if (channel >= channels)                                                            \
+                continue;                                                                       \
+            if (moments) {                                                                      \
+                if (first == begin) {                                                           \
+                    reference[g][b] = acc[0][b];                                                \
+                    sum[g][b] = square[g][b] = (vec)(0.0f);                                     \
+                }                                                                               \
+                const vec r = reference[g][b];                                                  \
+                vec s = sum[g][b], q = square[g][b];                                            \
+                UNROLL                                                                          \
+                for (int i = 0; i < TILE; i++)                                                  \
+                    if (i < n) {                                                                \
+                        const vec d = acc[i][b] - r;                                            \
+                        s += d;                                                                 \
+                        q = fma(d, d, q);                                                       \
+                    }                                                                           \
+                sum[g][b] = s;                                                                  \
+                square[g][b] = q;                                                               \
+            }                                                                                   \
+            const vec factor = scale ? *(const __global vec *)(scale + channel) : (vec)(1.0f);  \
+            const vec summand = shift ? *(const __global vec *)(shift + channel) : (vec)(0.0f); \
+            UNROLL                                                                              \
+            for (int i = 0; i < TILE; i++)                                                      \
+                if (i < n) {                                                                    \
+                    const long at = (first + i) * channels + channel;                           \
+                    vec value = fma(acc[i][b], factor, summand);                                \
+                    if (other)                                                                  \
+                        value += *(const __global vec *)(other + at);                           \
+                    WRITE((__global vec *)(y + at), activate(value, activation), accumulate);   \
+                }                                                                               \
+        }                                                                                       \
+    }
+
 /*
  * Dimension 0: groups of `group` of the `blocks` blocks of channels; 1: of `tiles` tiles.
  * x [points][source vectors], y and other [points][channels], scale and shift [channels]:
- * y (+)= activation(convolution * scale + shift + other), of which each may be missing.
+ * y (+)= activation(convolution * scale + shift + other), of which each may be missing. moments
+ * [global size 1][3][channels], if wanted: of a work-item's points mean, sum of squared deviations
+ * (from the first point, then from the mean) and count.
  */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 pointwise(const __global vec *restrict x, const __global vec *restrict w,
           const __global float *restrict scale, const __global float *restrict shift,
           const __global float *other, __global float *y, long points, int source, int channels,
-          int blocks, int group, int tiles, int activation, int accumulate)
+          int blocks, int group, int tiles, int activation, int accumulate,
+          __global float *restrict moments)
 {
     const int block_begin = (int)get_global_id(0) * group;
     const int block_end = min(block_begin + group, blocks);
+    const long begin = (long)get_global_id(1) * tiles * TILE;
+    const long end = min(begin + tiles * TILE, points);
+    vec reference[GROUP_BLOCKS][BLOCK], sum[GROUP_BLOCKS][BLOCK], square[GROUP_BLOCKS][BLOCK];
 
-    for (int t = 0; t < tiles; t++) {
-        const long first = ((long)get_global_id(1) * tiles + t) * TILE;
-        if (first >= points)
-            return;
+    for (long first = begin; first < end; first += TILE) {
         const int n = (int)min(points - first, (long)TILE);
         for (int block = block_begin; block < block_end; block++) {
-            const int fetches = block == block_begin && t + 1 < tiles;
+            const int fetches = block == block_begin && first + TILE < end;
             const __global vec *next = x + (first + TILE) * source;
             const __global vec *weights = w + (long)block * source * VW * BLOCK;
             const __global float *point[TILE];
@@ -81,23 +125,25 @@ pointwise(const __global vec *restrict x, const __global vec *restrict w,
                 weights += VW * BLOCK;
             }
 
-            UNROLL
+            if (n == TILE)
+                FINISH(TILE)
+            else
+                FINISH(n)
+        }
+    }
+    if (moments && begin < end) {
+        const vec count = (vec)((float)(end - begin));
+        __global float *to = moments + (long)get_global_id(1) * 3 * channels;
+        for (int block = block_begin; block < block_end; block++)
             for (int b = 0; b < BLOCK; b++) {
-                const int channel = (block * BLOCK + b) * VW;
+                const int channel = (block * BLOCK + b) * VW, g = block - block_begin;
                 if (channel >= channels)
                     continue;
-                const vec factor = scale ? *(const __global vec *)(scale + channel) : (vec)(1.0f);
-                const vec summand = shift ? *(const __global vec *)(shift + channel) : (vec)(0.0f);
-                UNROLL
-                for (int i = 0; i < TILE; i++)
-                    if (i < n) {
-                        const long at = (first + i) * channels + channel;
-                        vec value = fma(acc[i][b], factor, summand);
-                        if (other)
-                            value += *(const __global vec *)(other + at);
-                        WRITE((__global vec *)(y + at), activate(value, activation), accumulate);
-                    }
+                const vec mean = sum[g][b] / count;
+                *(__global vec *)(to + channel) = reference[g][b] + mean;
+                *(__global vec *)(to + channels + channel) =
+                    fmax(fma(-mean, sum[g][b], square[g][b]), (vec)(0.0f));
+                *(__global vec *)(to + 2 * channels + channel) = count;
             }
-        }
     }
 }

@@ -196,13 +196,16 @@ transform_images(const __global vec *restrict x, __global vec *restrict v, long 
 /*
  * y (+)= activation(products transformed back * scale + shift + other) for tiles [first, first +
  * global size 1 * GROUPS * TILE). Dimension 0: blocks of destination channels; 1: GROUPS blocks of
- * tiles. scale, shift and other may be missing.
+ * tiles. scale, shift and other may be missing. moments [all blocks of tiles][3][channels], if
+ * wanted: mean, sum of squared deviations (from the first pixel, then from the mean) and count of a
+ * work-item's pixels.
  */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 multiply(const __global float *restrict v, const __global vec *restrict u,
          const __global float *restrict scale, const __global float *restrict shift,
          const __global float *other, __global float *y, long first, long tiles, int source_vectors,
-         int h, int w, int channels, int tiles_h, int tiles_w, int activation, int accumulate)
+         int h, int w, int channels, int tiles_h, int tiles_w, int activation, int accumulate,
+         __global float *restrict moments)
 {
     const long block = (long)get_global_id(0), group = (long)get_global_id(1);
     vec products[POINTS][GROUPS * TILE][BLOCK];
@@ -237,10 +240,12 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
             }
         }
 
+    vec reference[BLOCK], sum[BLOCK], square[BLOCK];
+    int count = 0;
     for (int t = 0; t < GROUPS * TILE; t++) {
         const long tile = first + group * GROUPS * TILE + t;
         if (tile >= tiles)
-            return;
+            break;
         const long image = tile / tiles_w / tiles_h * h;
         const int top = (int)(tile / tiles_w % tiles_h) * 4, left = (int)(tile % tiles_w) * 4;
         for (int b = 0; b < BLOCK; b++) {
@@ -249,7 +254,7 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
                 continue;
             const vec factor = scale ? *(const __global vec *)(scale + channel) : (vec)(1.0f);
             const vec summand = shift ? *(const __global vec *)(shift + channel) : (vec)(0.0f);
-            vec rows[6][4];
+            vec rows[6][4], s = (vec)(0.0f), q = s;
             UNROLL
             for (int i = 0; i < 6; i++) {
                 vec m[6];
@@ -264,8 +269,13 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
                                   rows[3][j], rows[4][j], rows[5][j]};
                 vec r[4];
                 TRANSFORM_OUTPUT(m, r)
+                if (t == 0 && j == 0)
+                    reference[b] = r[0];
                 for (int i = 0; i < 4; i++)
                     if (top + i < h && left + j < w) {
+                        const vec d = r[i] - reference[b];
+                        s += d;
+                        q = fma(d, d, q);
                         const long at = ((image + top + i) * w + left + j) * channels + channel;
                         vec value = fma(r[i], factor, summand);
                         if (other)
@@ -274,7 +284,23 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
                         WRITE((__global vec *)(y + at), value, accumulate);
                     }
             }
+            sum[b] = t == 0 ? s : sum[b] + s;
+            square[b] = t == 0 ? q : square[b] + q;
         }
+        count += min(h - top, 4) * min(w - left, 4);
+    }
+    if (!moments)
+        return;
+    moments += (first / (GROUPS * TILE) + group) * 3 * channels;
+    for (int b = 0; b < BLOCK; b++) {
+        const long channel = (block * BLOCK + b) * VW;
+        if (channel >= channels)
+            continue;
+        const vec n = (vec)((float)count), mean = sum[b] / n;
+        *(__global vec *)(moments + channel) = reference[b] + mean;
+        *(__global vec *)(moments + channels + channel) =
+            fmax(fma(-mean, sum[b], square[b]), (vec)(0.0f));
+        *(__global vec *)(moments + 2 * channels + channel) = n;
     }
 }
 

@@ -24,6 +24,7 @@ void crn__analysis_free(crn__analysis *analysis)
     free(analysis->consumers);
     free(analysis->fused);
     free(analysis->folded);
+    free(analysis->normalised);
     *analysis = (crn__analysis){.loss = NULL};
 }
 
@@ -35,10 +36,11 @@ static crn_status allocate(crn__analysis *analysis, size_t n, crn_error *error)
     analysis->consumers = crn__alloc(n, sizeof *analysis->consumers);
     analysis->fused = crn__alloc(n, sizeof *analysis->fused);
     analysis->folded = crn__alloc(n, sizeof *analysis->folded);
+    analysis->normalised = crn__alloc(n, sizeof *analysis->normalised);
     analysis->in_loss = crn__alloc(n, sizeof *analysis->in_loss);
-    if (analysis->in_loss == NULL || analysis->folded == NULL || analysis->needed == NULL ||
-        analysis->active == NULL || analysis->kept == NULL || analysis->consumers == NULL ||
-        analysis->fused == NULL)
+    if (analysis->normalised == NULL || analysis->in_loss == NULL || analysis->folded == NULL ||
+        analysis->needed == NULL || analysis->active == NULL || analysis->kept == NULL ||
+        analysis->consumers == NULL || analysis->fused == NULL)
         return crn__fail_memory(error);
     return CRN_OK;
 }
@@ -139,6 +141,8 @@ static void fold(const crn_graph *graph, const crn__request *request, crn__analy
         const crn_node *node = node_at(graph, i);
         if (!analysis->needed[i])
             continue;
+        if (node->op == &crn__op_batch_norm && node->attrs.is_training)
+            analysis->normalised[node->inputs[0]->index] = true;
         if (node->op == &crn__op_add) {
             bool last = can_fold(request, analysis, node->inputs[1], &crn__op_batch_norm);
             if (last || can_fold(request, analysis, node->inputs[0], &crn__op_batch_norm))

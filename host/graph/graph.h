@@ -143,6 +143,7 @@ typedef struct crn__analysis {
     int32_t *consumers; /* uses of its value by needed nodes */
     int32_t *fused;     /* the ReLU's index that an op's output takes in, or -1 */
     bool *folded;       /* the op that follows computes it */
+    bool *normalised;   /* batch norm takes the moments of its value */
 } crn__analysis;
 
 crn_status crn__analyse(crn_graph *graph, const crn__request *request, crn__analysis *analysis);

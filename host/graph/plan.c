@@ -78,6 +78,7 @@ static crn__call *create_call(writer *w, const crn_node *node)
     w->calls[node->index] = call;
     call->attrs = node->attrs;
     call->n_inputs = node->n_inputs;
+    call->wants_moments = w->analysis.normalised[node->index] && w->analysis.fused[node->index] < 0;
     call->is_folded = w->analysis.folded[node->index];
     for (size_t i = 0; i < node->n_inputs; i++) {
         const crn_node *input = node->inputs[i];

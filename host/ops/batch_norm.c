@@ -22,10 +22,15 @@ static void batch_statistics(crn__schedule *schedule, crn__call *call)
     int32_t vectors, chunks;
     crn__task task =
         crn__task_rows(schedule, "batch_norm.cl", "statistics", rows, channels, &vectors, &chunks);
-    crn__tensor *partial = crn__schedule_workspace(schedule, (size_t)chunks * 2 * channels);
-    crn__schedule_add(
-        schedule, &task,
-        CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(partial), CRN__LONG(rows), CRN__INT(vectors)));
+    crn__tensor *partial = x->moments;
+    if (partial != NULL) {
+        chunks = x->n_moments;
+    } else {
+        partial = crn__schedule_workspace(schedule, (size_t)chunks * 3 * channels);
+        crn__schedule_add(schedule, &task,
+                          CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(partial), CRN__LONG(rows),
+                                        CRN__INT(vectors)));
+    }
     call->saved[MEAN] = crn__schedule_workspace(schedule, channels);
     call->saved[VARIANCE] = crn__schedule_workspace(schedule, channels);
     call->saved[INVERSE] = crn__schedule_workspace(schedule, channels);
@@ -81,7 +86,10 @@ void crn__batch_norm_apply(crn__schedule *schedule, const crn__call *norm, crn__
                            crn_activation activation, crn__tensor *y)
 {
     if (norm->folded[X] != NULL) {
-        const crn__epilogue epilogue = {norm->saved[SCALE], norm->saved[SHIFT], other, activation};
+        const crn__epilogue epilogue = {.scale = norm->saved[SCALE],
+                                        .shift = norm->saved[SHIFT],
+                                        .other = other,
+                                        .activation = activation};
         crn__conv_apply(schedule, norm->folded[X], &epilogue, y);
         return;
     }

@@ -134,6 +134,13 @@ crn__task crn__task_flat(crn__schedule *schedule, const char *file, const char *
     return task;
 }
 
+crn__tensor *crn__make_moments(crn__schedule *schedule, crn__tensor *y, int64_t ranges)
+{
+    y->n_moments = (int32_t)ranges;
+    y->moments = crn__schedule_workspace(schedule, (size_t)ranges * 3 * crn__channels(y));
+    return y->moments;
+}
+
 void crn__task_streams(crn__schedule *schedule, crn__task *task, const crn__tensor *written,
                        bool accumulate)
 {

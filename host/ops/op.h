@@ -47,8 +47,9 @@ typedef struct crn__call {
     crn__tensor *saved[CRN__MAX_SAVED]; /* what forward keeps for backward */
     bool is_folded; /* the op that follows computes the output, and alone needs it */
     const struct crn__call
-        *folded[2];    /* the op that computes input i, where it is folded in here */
-    bool has_backward; /* backward will be called: save what it needs */
+        *folded[2];     /* the op that computes input i, where it is folded in here */
+    bool wants_moments; /* batch norm asks for the moments of the output, if they cost little */
+    bool has_backward;  /* backward will be called: save what it needs */
 
     /* Backward only. */
     crn__tensor *d_output;
@@ -116,6 +117,7 @@ typedef struct crn__epilogue {
     crn__tensor *scale, *shift; /* [channels] */
     crn__tensor *other;         /* of the result's shape */
     crn_activation activation;
+    bool wants_moments; /* a solver may then set the result's moments */
 } crn__epilogue;
 
 /* y = activation(conv's result * scale + shift + other), for a convolution that is folded in. */
@@ -128,6 +130,9 @@ crn__tensor *crn__masked_gradient(crn__schedule *schedule, crn__call *call);
 
 /* The kernel's word for an activation: 0 none, 1 ReLU, 2 ReLU6. */
 int crn__activation_code(crn_activation activation);
+
+/* Gives y moments of `ranges` ranges of its rows, for the op that makes y to fill. */
+crn__tensor *crn__make_moments(crn__schedule *schedule, crn__tensor *y, int64_t ranges);
 
 /* What the schedule's device is like. */
 const crn__profile *crn__schedule_profile(const crn__schedule *schedule);

@@ -25,6 +25,12 @@ struct crn__tensor {
     uint64_t derived_version;
     char derived_key[32];
 
+    /* Moments of its channels that the op which made it took along, for batch norm: of n_moments
+     * ranges of rows mean, sum of squared deviations and count, [n_moments][3][channels]; or NULL.
+     */
+    crn__tensor *moments;
+    int32_t n_moments;
+
     int32_t holders; /* while a backward pass is written: gradients that this tensor is */
 
     /* Placement in a schedule's arena: launches first to last use it. */

@@ -61,7 +61,9 @@ static void forward(crn__schedule *schedule, crn__call *call)
     if (call->is_folded)
         return;
     const crn__epilogue epilogue = {.shift = call->inputs[BIASES],
-                                    .activation = call->attrs.activation};
+                                    .activation = call->attrs.activation,
+                                    .wants_moments =
+                                        call->wants_moments && call->inputs[BIASES] == NULL};
     crn__conv_apply(schedule, call, &epilogue, call->output);
 }
 

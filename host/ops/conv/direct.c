@@ -17,6 +17,9 @@
  * weight gradient copies them. */
 #define FAR_CHANNELS 1024
 
+/* Most blocks of channels that share a tile's set-up: GROUP_BLOCKS of cl/conv_pointwise.cl. */
+#define MAX_GROUP 16
+
 /* A register tile: `tile` points by `block` vectors of `width` channels. */
 typedef struct register_tile {
     uint32_t width;
@@ -105,13 +108,14 @@ static split share_out(crn__schedule *schedule, register_tile tile, int64_t poin
     split s = {.blocks = ceil_div(dc, tile.block * (int32_t)tile.width),
                .all_tiles = ceil_div(points, tile.tile)};
     if (s.blocks >= wanted / 2 && block_bytes * s.blocks > tile_bytes * s.all_tiles) {
-        s.group = clamp(s.blocks / wanted, 1, s.blocks);
+        s.group = clamp(s.blocks / wanted, 1, MAX_GROUP);
         s.tiles = s.all_tiles;
         return s;
     }
     int64_t groups = (int64_t)s.all_tiles * s.blocks / wanted;
     int64_t cached = CACHE_BYTES / block_bytes;
-    s.group = clamp(groups < cached ? groups : cached, 1, s.blocks < 16 ? s.blocks : 16);
+    s.group =
+        clamp(groups < cached ? groups : cached, 1, s.blocks < MAX_GROUP ? s.blocks : MAX_GROUP);
     int64_t balanced = (int64_t)s.all_tiles * ceil_div(s.blocks, s.group) / wanted;
     cached = CACHE_BYTES / tile_bytes;
     s.tiles = clamp(balanced < cached ? balanced : cached, 1, s.all_tiles);
@@ -163,13 +167,17 @@ static void convolve_points(crn__schedule *schedule, const crn__conv *conv, way 
         {(size_t)ceil_div(s.blocks, s.group), (size_t)ceil_div(s.all_tiles, s.tiles), 1},
         {1, 1, 1}};
     crn__task_streams(schedule, &task, y, accumulate);
-    crn__schedule_add(
-        schedule, &task,
-        CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(packed), CRN__TENSOR(epilogue->scale),
-                      CRN__TENSOR(epilogue->shift), CRN__TENSOR(epilogue->other), CRN__TENSOR(y),
-                      CRN__LONG(points), CRN__INT(sc / (int32_t)tile.width), CRN__INT(dc),
-                      CRN__INT(s.blocks), CRN__INT(s.group), CRN__INT(s.tiles),
-                      CRN__INT(crn__activation_code(epilogue->activation)), CRN__INT(accumulate)));
+    crn__tensor *moments = epilogue->wants_moments
+                               ? crn__make_moments(schedule, y, ceil_div(s.all_tiles, s.tiles))
+                               : NULL;
+    crn__schedule_add(schedule, &task,
+                      CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(packed),
+                                    CRN__TENSOR(epilogue->scale), CRN__TENSOR(epilogue->shift),
+                                    CRN__TENSOR(epilogue->other), CRN__TENSOR(y), CRN__LONG(points),
+                                    CRN__INT(sc / (int32_t)tile.width), CRN__INT(dc),
+                                    CRN__INT(s.blocks), CRN__INT(s.group), CRN__INT(s.tiles),
+                                    CRN__INT(crn__activation_code(epilogue->activation)),
+                                    CRN__INT(accumulate), CRN__TENSOR(moments)));
 }
 
 /* Every direction that cl/conv_direct.cl computes: `x` is what it reads, `y` what it writes. */

@@ -150,6 +150,9 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
     at_once = at_once < 1 ? 1 : at_once > all_groups ? all_groups : at_once;
     crn__tensor *v = crn__schedule_workspace(schedule, (size_t)(at_once * group_floats));
 
+    crn__tensor *moments =
+        epilogue->wants_moments ? crn__make_moments(schedule, y, all_groups) : NULL;
+
     for (int64_t group = 0; group < all_groups; group += at_once) {
         int64_t n = all_groups - group < at_once ? all_groups - group : at_once;
         t.first = group * group_tiles;
@@ -169,7 +172,7 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
                           CRN__TENSOR(y), CRN__LONG(t.first), CRN__LONG(t.tiles), CRN__INT(vectors),
                           CRN__INT(dh), CRN__INT(dw), CRN__INT(dc), CRN__INT(t.h), CRN__INT(t.w),
                           CRN__INT(crn__activation_code(epilogue->activation)),
-                          CRN__INT(accumulate)));
+                          CRN__INT(accumulate), CRN__TENSOR(moments)));
     }
 }
 
