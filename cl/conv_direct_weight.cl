@@ -111,9 +111,7 @@ weight_gradient(const __global float *restrict x, const __global float *restrict
 #endif
                 for (int c = channel_begin; c < channel_end; c += ROWS) {
                     const int tile = (c - channel_begin) / ROWS;
-                    const int late = tap + 1 == tap_end; /* this block's are there already */
-                    for (int p = pixels * tile / tiles; late && p < pixels * (tile + 1) / tiles;
-                         p++)
+                    for (int p = pixels * tile / tiles; p < pixels * (tile + 1) / tiles; p++)
                         for (int k = 0; k < BLOCK * VW; k += 16)
                             PREFETCH(next_dy + (long)p * oc + k);
                     if (pointwise) {
