@@ -33,7 +33,7 @@
         }                                                     \
     }
 
-/* A tile's first n points: takes their moments along, and writes them. */
+/* A tile's first n points: writes them, and takes their moments along. */
 #define FINISH(n)                                                                               \
     {                                                                                           \
         UNROLL                                                                                  \
@@ -41,6 +41,18 @@
             const int channel = (block * BLOCK + b) * VW, g = block - block_begin;              \
             if (channel >= channels)                                                            \
                 continue;                                                                       \
+            const vec factor = scale ? *(const __global vec *)(scale + channel) : (vec)(1.0f);  \
+            const vec summand = shift ? *(const __global vec *)(shift + channel) : (vec)(0.0f); \
+            UNROLL                                                                              \
+            for (int i = 0; i < TILE; i++)                                                      \
+                if (i < n) {                                                                    \
+                    const long at = (first + i) * channels + channel;                           \
+                    vec value = fma(acc[i][b], factor, summand);                                \
+                    if (other)                                                                  \
+                        value += *(const __global vec *)(other + at);                           \
+                    acc[i][b] = activate(value, activation);                                    \
+                    WRITE((__global vec *)(y + at), acc[i][b], accumulate);                     \
+                }                                                                               \
             if (moments) {                                                                      \
                 if (first == begin) {                                                           \
                     reference[g][b] = acc[0][b];                                                \
@@ -58,17 +70,6 @@
                 sum[g][b] = s;                                                                  \
                 square[g][b] = q;                                                               \
             }                                                                                   \
-            const vec factor = scale ? *(const __global vec *)(scale + channel) : (vec)(1.0f);  \
-            const vec summand = shift ? *(const __global vec *)(shift + channel) : (vec)(0.0f); \
-            UNROLL                                                                              \
-            for (int i = 0; i < TILE; i++)                                                      \
-                if (i < n) {                                                                    \
-                    const long at = (first + i) * channels + channel;                           \
-                    vec value = fma(acc[i][b], factor, summand);                                \
-                    if (other)                                                                  \
-                        value += *(const __global vec *)(other + at);                           \
-                    WRITE((__global vec *)(y + at), activate(value, activation), accumulate);   \
-                }                                                                               \
         }                                                                                       \
     }
 

@@ -269,19 +269,19 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
                                   rows[3][j], rows[4][j], rows[5][j]};
                 vec r[4];
                 TRANSFORM_OUTPUT(m, r)
-                if (t == 0 && j == 0)
-                    reference[b] = r[0];
                 for (int i = 0; i < 4; i++)
                     if (top + i < h && left + j < w) {
-                        const vec d = r[i] - reference[b];
-                        s += d;
-                        q = fma(d, d, q);
                         const long at = ((image + top + i) * w + left + j) * channels + channel;
                         vec value = fma(r[i], factor, summand);
                         if (other)
                             value += *(const __global vec *)(other + at);
                         value = activate(value, activation);
                         WRITE((__global vec *)(y + at), value, accumulate);
+                        if (t == 0 && i == 0 && j == 0)
+                            reference[b] = value;
+                        const vec d = value - reference[b];
+                        s += d;
+                        q = fma(d, d, q);
                     }
             }
             sum[b] = t == 0 ? s : sum[b] + s;

@@ -130,10 +130,21 @@ static bool can_fold(const crn__request *request, const crn__analysis *analysis,
     return node->op == op && analysis->consumers[node->index] == 1 && !is_fetched(request, node);
 }
 
+/* The input that a sum computes itself: a batch norm, else a convolution; or NULL. */
+static const crn_node *summand_to_fold(const crn__request *request, const crn__analysis *analysis,
+                                       const crn_node *sum)
+{
+    static const crn__op *const ops[] = {&crn__op_batch_norm, &crn__op_conv2d};
+    for (size_t i = 0; i < 2; i++)
+        for (size_t k = 2; k-- > 0;)
+            if (can_fold(request, analysis, sum->inputs[k], ops[i]))
+                return sum->inputs[k];
+    return NULL;
+}
+
 /*
- * A sum computes an input that is a batch norm; a batch norm with fixed statistics has the
- * convolution before it multiply and add, unless a gradient passes, which wants the convolution's
- * own result.
+ * A sum computes one of its inputs; a batch norm with fixed statistics has the convolution before
+ * it multiply and add, unless a gradient passes, which wants the convolution's own result.
  */
 static void fold(const crn_graph *graph, const crn__request *request, crn__analysis *analysis)
 {
@@ -144,9 +155,9 @@ static void fold(const crn_graph *graph, const crn__request *request, crn__analy
         if (node->op == &crn__op_batch_norm && node->attrs.is_training)
             analysis->normalised[node->inputs[0]->index] = true;
         if (node->op == &crn__op_add) {
-            bool last = can_fold(request, analysis, node->inputs[1], &crn__op_batch_norm);
-            if (last || can_fold(request, analysis, node->inputs[0], &crn__op_batch_norm))
-                analysis->folded[node->inputs[last]->index] = true;
+            const crn_node *summand = summand_to_fold(request, analysis, node);
+            if (summand != NULL)
+                analysis->folded[summand->index] = true;
         } else if (node->op == &crn__op_batch_norm && !node->attrs.is_training &&
                    !analysis->active[i]) {
             const crn_node *conv = node->inputs[0];

@@ -76,6 +76,7 @@ static crn__call *create_call(writer *w, const crn_node *node)
         return NULL;
     }
     w->calls[node->index] = call;
+    call->op = node->op;
     call->attrs = node->attrs;
     call->n_inputs = node->n_inputs;
     call->wants_moments = w->analysis.normalised[node->index] && w->analysis.fused[node->index] < 0;

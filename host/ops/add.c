@@ -22,8 +22,8 @@ static void forward(crn__schedule *schedule, crn__call *call)
 {
     for (size_t i = 0; i < 2; i++)
         if (call->folded[i] != NULL) {
-            crn__batch_norm_apply(schedule, call->folded[i], call->inputs[1 - i],
-                                  call->attrs.activation, call->output);
+            call->folded[i]->op->apply(schedule, call->folded[i], call->inputs[1 - i],
+                                       call->attrs.activation, call->wants_moments, call->output);
             return;
         }
     size_t count = crn__tensor_count(call->output);

@@ -82,14 +82,15 @@ static void fixed_statistics(crn__schedule *schedule, crn__call *call)
                                     CRN__FLOAT(call->attrs.epsilon)));
 }
 
-void crn__batch_norm_apply(crn__schedule *schedule, const crn__call *norm, crn__tensor *other,
-                           crn_activation activation, crn__tensor *y)
+static void apply(crn__schedule *schedule, const crn__call *norm, crn__tensor *other,
+                  crn_activation activation, bool wants_moments, crn__tensor *y)
 {
     if (norm->folded[X] != NULL) {
         const crn__epilogue epilogue = {.scale = norm->saved[SCALE],
                                         .shift = norm->saved[SHIFT],
                                         .other = other,
-                                        .activation = activation};
+                                        .activation = activation,
+                                        .wants_moments = wants_moments};
         crn__conv_apply(schedule, norm->folded[X], &epilogue, y);
         return;
     }
@@ -117,7 +118,7 @@ static void forward(crn__schedule *schedule, crn__call *call)
     else
         fixed_statistics(schedule, call);
     if (!call->is_folded)
-        crn__batch_norm_apply(schedule, call, NULL, call->attrs.activation, call->output);
+        apply(schedule, call, NULL, call->attrs.activation, call->wants_moments, call->output);
 }
 
 /* Sums over the rows; returns the means that dx needs, [2][channels]. */
@@ -193,6 +194,7 @@ const crn__op crn__op_batch_norm = {
     .name = "batch_norm",
     .forward = forward,
     .backward = backward,
+    .apply = apply,
     .update = update,
     .updates = 1u << MOVING_MEAN | 1u << MOVING_VARIANCE,
     .fuses_activation = true,

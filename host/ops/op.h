@@ -40,6 +40,7 @@ typedef struct crn__gradient {
 
 /* One op at one place of a graph, at one batch size. */
 typedef struct crn__call {
+    const struct crn__op *op;
     crn__attrs attrs;
     size_t n_inputs;
     crn__tensor **inputs;
@@ -65,6 +66,10 @@ typedef struct crn__op {
     /* Appends the launches. NULL backward: no gradient passes. */
     void (*forward)(crn__schedule *schedule, crn__call *call);
     void (*backward)(crn__schedule *schedule, crn__call *call);
+    /* For an op that is folded into a sum: y = activation(its output + other), and perhaps y's
+     * moments; other may be NULL. Or NULL. */
+    void (*apply)(crn__schedule *schedule, const crn__call *call, crn__tensor *other,
+                  crn_activation activation, bool wants_moments, crn__tensor *y);
     /* What a training step does besides, after all values are computed; or NULL. */
     void (*update)(crn__schedule *schedule, crn__call *call);
     uint32_t updates; /* bit i: update changes input i, a variable */
@@ -107,10 +112,6 @@ void crn__copy_options(void *to, size_t size, const void *from, size_t from_size
 crn__tensor *crn__gradient_of(crn__schedule *schedule, crn__call *call, size_t i, bool *accumulate);
 /* Lets input i's gradient be `tensor` itself if it has nothing yet; false otherwise. */
 bool crn__gradient_share(crn__call *call, size_t i, crn__tensor *tensor);
-
-/* y = activation(norm's output + other), from norm's input and statistics; other may be NULL. */
-void crn__batch_norm_apply(crn__schedule *schedule, const crn__call *norm, crn__tensor *other,
-                           crn_activation activation, crn__tensor *y);
 
 /* What is done to a convolution's result while it is in registers; each may be missing. */
 typedef struct crn__epilogue {

@@ -56,15 +56,20 @@ void crn__conv_apply(crn__schedule *schedule, const crn__call *call, const crn__
         ->forward(schedule, &conv, call->inputs[X], call->inputs[WEIGHTS], epilogue, y);
 }
 
+static void apply(crn__schedule *schedule, const crn__call *call, crn__tensor *other,
+                  crn_activation activation, bool wants_moments, crn__tensor *y)
+{
+    const crn__epilogue epilogue = {.shift = call->inputs[BIASES],
+                                    .other = other,
+                                    .activation = activation,
+                                    .wants_moments = wants_moments};
+    crn__conv_apply(schedule, call, &epilogue, y);
+}
+
 static void forward(crn__schedule *schedule, crn__call *call)
 {
-    if (call->is_folded)
-        return;
-    const crn__epilogue epilogue = {.shift = call->inputs[BIASES],
-                                    .activation = call->attrs.activation,
-                                    .wants_moments =
-                                        call->wants_moments && call->inputs[BIASES] == NULL};
-    crn__conv_apply(schedule, call, &epilogue, call->output);
+    if (!call->is_folded)
+        apply(schedule, call, NULL, call->attrs.activation, call->wants_moments, call->output);
 }
 
 static void backward(crn__schedule *schedule, crn__call *call)
@@ -90,6 +95,7 @@ const crn__op crn__op_conv2d = {
     .infer = infer,
     .forward = forward,
     .backward = backward,
+    .apply = apply,
     .fuses_activation = true,
     .optional_inputs = 1u << BIASES,
 };
