@@ -18,8 +18,8 @@ KERNEL void statistics(const __global vec *x, __global vec *partial, long rows, 
         sum[c] = (vec)(0.0f);
         square[c] = (vec)(0.0f);
     }
-    for (long row = row_begin; row < row_end; row += 8) {
-        const long end = min(row + 8, row_end);
+    for (long row = row_begin; row < row_end; row += ROWS_AT_ONCE(vectors)) {
+        const long end = min(row + ROWS_AT_ONCE(vectors), row_end);
         FOR_EACH_CHANNEL (c, vectors) {
             const vec shift = first[c];
             vec s = sum[c], q = square[c];
@@ -131,8 +131,8 @@ KERNEL void backward_sums(const __global vec *x, const __global vec *dy, const _
         sum[c] = (vec)(0.0f);
         product[c] = (vec)(0.0f);
     }
-    for (long row = row_begin; row < row_end; row += 8) {
-        const long end = min(row + 8, row_end);
+    for (long row = row_begin; row < row_end; row += ROWS_AT_ONCE(vectors)) {
+        const long end = min(row + ROWS_AT_ONCE(vectors), row_end);
         FOR_EACH_CHANNEL (c, vectors) {
             const vec m = mean[c], scale = SCALE(c), shift = SHIFT(c);
             vec s = sum[c], p = product[c];

@@ -62,8 +62,8 @@ KERNEL void column_sums(const __global vec *x, __global vec *partial, long rows,
     __global vec *sums = partial + get_global_id(1) * vectors;
     FOR_EACH_CHANNEL (c, vectors)
         sums[c] = (vec)(0.0f);
-    for (long row = row_begin; row < row_end; row += 8) {
-        const long end = min(row + 8, row_end);
+    for (long row = row_begin; row < row_end; row += ROWS_AT_ONCE(vectors)) {
+        const long end = min(row + ROWS_AT_ONCE(vectors), row_end);
         FOR_EACH_CHANNEL (c, vectors) {
             vec sum = sums[c];
             for (long r = row; r < end; r++)
