@@ -81,9 +81,12 @@
 
 /*
  * w [3][3][ic][oc] to u [blocks][36][source][BLOCK vectors], zeros past the last destination
- * channel. n = blocks * source * BLOCK.
+ * channel. n = blocks * source * BLOCK. VW divides ic and oc: the weights are read in squares of VW
+ * source by VW destination channels, and what is made of a square is written point by point: points
+ * lie a large power of two apart, and 36 lines of that would fall on the same few of the caches.
  */
-KERNEL void transform_weights(const __global float *w, __global vec *u, long n, int ic, int oc)
+KERNEL void transform_weights(const __global float *restrict w, __global vec *restrict u, long n,
+                              int ic, int oc)
 {
 #ifdef GATHER
     const int source = oc, destination = ic;
@@ -92,33 +95,53 @@ KERNEL void transform_weights(const __global float *w, __global vec *u, long n, 
     const int source = ic, destination = oc;
     const long source_step = oc, destination_step = 1;
 #endif
-    FOR_EACH (i, n) {
-        const int b = (int)(i % BLOCK), k = (int)(i / BLOCK % source);
-        const long block = i / BLOCK / source;
+    FOR_EACH (i, n / VW) {
+        const int b = (int)(i % BLOCK), k = (int)(i / BLOCK % (source / VW)) * VW;
+        const long block = i / BLOCK / (source / VW);
         const int first = (int)(block * BLOCK + b) * VW;
-        vec columns[3][6];
-        for (int x = 0; x < 3; x++) {
-            vec g[3];
-            for (int y = 0; y < 3; y++) {
-                float lane[VW];
+        __global vec *to = u + (block * POINTS * source + k) * BLOCK + b;
+        vec taps[9][VW], results[POINTS][VW];
+        for (int t = 0; t < 9; t++) {
 #ifdef GATHER
-                const long tap = 8 - (y * 3 + x);
+            const long tap = 8 - t;
 #else
-                const long tap = y * 3 + x;
+            const long tap = t;
 #endif
-                const __global float *from = w + tap * ic * oc + k * source_step;
-                for (int l = 0; l < VW; l++)
-                    lane[l] = first + l < destination ? from[(first + l) * destination_step] : 0.0f;
-                g[y] = *(const vec *)lane;
-            }
-            TRANSFORM_WEIGHTS(g, columns[x])
+            const __global float *from =
+                w + tap * ic * oc + k * source_step + first * destination_step;
+            vec square[VW];
+            UNROLL
+            for (int j = 0; j < VW; j++)
+                square[j] = first < destination ? *(const __global vec *)(from + j * (long)oc)
+                                                : (vec)(0.0f);
+#ifdef GATHER
+            TRANSPOSE(vec, square, VW)
+#endif
+            UNROLL
+            for (int j = 0; j < VW; j++)
+                taps[t][j] = square[j];
         }
-        for (int y = 0; y < 6; y++) {
-            const vec g[3] = {columns[0][y], columns[1][y], columns[2][y]};
-            vec r[6];
-            TRANSFORM_WEIGHTS(g, r)
-            for (int x = 0; x < 6; x++)
-                u[((block * POINTS + y * 6 + x) * source + k) * BLOCK + b] = r[x];
+        for (int j = 0; j < VW; j++) {
+            vec columns[3][6];
+            UNROLL
+            for (int x = 0; x < 3; x++) {
+                const vec g[3] = {taps[x][j], taps[3 + x][j], taps[6 + x][j]};
+                TRANSFORM_WEIGHTS(g, columns[x])
+            }
+            UNROLL
+            for (int y = 0; y < 6; y++) {
+                const vec g[3] = {columns[0][y], columns[1][y], columns[2][y]};
+                vec r[6];
+                TRANSFORM_WEIGHTS(g, r)
+                UNROLL
+                for (int x = 0; x < 6; x++)
+                    results[y * 6 + x][j] = r[x];
+            }
+        }
+        for (int p = 0; p < POINTS; p++) {
+            UNROLL
+            for (int j = 0; j < VW; j++)
+                WRITE(to + ((long)p * source + j) * BLOCK, results[p][j], false);
         }
     }
 }

@@ -12,34 +12,49 @@
     const int high = min((o) * (stride) - (pad) + (kernel), (size))
 
 /*
+ * One output of max_forward, whose window has h lines of w elements from position `first` on;
+ * `unroll` goes before the loops over them. A NaN wins and stays, so that it is seen downstream.
+ */
+#define MAXIMUM(unroll, h, w)                                         \
+    FOR_EACH_CHANNEL (c, vectors) {                                   \
+        const __global vec *from = image + (long)first * vectors + c; \
+        vec best = (vec)(-INFINITY);                                  \
+        ivec at = (ivec)(first);                                      \
+        unroll for (int i = 0; i < (h); i++)                          \
+        {                                                             \
+            unroll for (int j = 0; j < (w); j++)                      \
+            {                                                         \
+                const vec v = from[i * line + j * vectors];           \
+                const ivec wins = !(v <= best) && best == best;       \
+                best = wins ? v : best;                               \
+                at = wins ? (ivec)(first + i * iw + j) : at;          \
+            }                                                         \
+        }                                                             \
+        WRITE(y + out + c, best, false);                              \
+        if (where)                                                    \
+            WRITE(where + out + c, at, false);                        \
+    }
+
+/*
  * The greatest element of each window, and where it was, as y * iw + x in its image (the first of
  * equals); where may be missing.
  */
-KERNEL void max_forward(const __global vec *x, __global vec *y, __global ivec *where, long rows,
-                        int vectors, GEOMETRY)
+KERNEL void max_forward(const __global vec *restrict x, __global vec *restrict y,
+                        __global ivec *restrict where, long rows, int vectors, GEOMETRY)
 {
+    const long line = (long)iw * vectors;
     ROW_RANGE(rows);
     for (long row = row_begin; row < row_end; row++) {
-        const __global vec *image = x + row / oh * ih * iw * vectors;
+        const __global vec *image = x + row / oh * ih * line;
         INSIDE((int)(row % oh), sh, pad_top, kh, ih, y0, y1);
         for (int o = 0; o < ow; o++) {
             INSIDE(o, sw, pad_left, kw, iw, x0, x1);
-            FOR_EACH_CHANNEL (c, vectors) {
-                vec best = (vec)(-INFINITY);
-                ivec at = (ivec)(y0 * iw + x0);
-                for (int i = y0; i < y1; i++)
-                    for (int j = x0; j < x1; j++) {
-                        const vec v = image[((long)i * iw + j) * vectors + c];
-                        /* a NaN wins and stays, so that it is seen downstream */
-                        const ivec wins = !(v <= best) && best == best;
-                        best = wins ? v : best;
-                        at = wins ? (ivec)(i * iw + j) : at;
-                    }
-                const long out = (row * ow + o) * vectors + c;
-                y[out] = best;
-                if (where)
-                    where[out] = at;
-            }
+            const int first = y0 * iw + x0;
+            const long out = (row * ow + o) * vectors;
+            if (y1 - y0 == 3 && x1 - x0 == 3)
+                MAXIMUM(UNROLL, 3, 3) /* resnet's */
+            else
+                MAXIMUM(, y1 - y0, x1 - x0)
         }
     }
 }
@@ -49,9 +64,13 @@ KERNEL void max_forward(const __global vec *x, __global vec *y, __global ivec *w
     const int low = max((i) + (pad) - (kernel) + (stride), 0) / (stride); \
     const int high = min(((i) + (pad)) / (stride) + 1, (count))
 
-/* dx[i] (+)= sum of dy over the windows whose maximum was at i. rows = n * ih */
-KERNEL void max_backward(const __global vec *dy, const __global ivec *where, __global vec *dx,
-                         long rows, int vectors, int accumulate, GEOMETRY)
+/*
+ * dx[i] (+)= sum of dy over the windows whose maximum was at i. rows = n * ih; where is missing for
+ * windows of one element.
+ */
+KERNEL void max_backward(const __global vec *restrict dy, const __global ivec *restrict where,
+                         __global vec *restrict dx, long rows, int vectors, int accumulate,
+                         GEOMETRY)
 {
     ROW_RANGE(rows);
     for (long row = row_begin; row < row_end; row++) {
@@ -60,15 +79,20 @@ KERNEL void max_backward(const __global vec *dy, const __global ivec *where, __g
         WINDOWS(i, sh, pad_top, kh, oh, y0, y1);
         for (int j = 0; j < iw; j++) {
             WINDOWS(j, sw, pad_left, kw, ow, x0, x1);
+            if (accumulate && (y0 >= y1 || x0 >= x1))
+                continue;
             FOR_EACH_CHANNEL (c, vectors) {
                 vec sum = (vec)(0.0f);
                 for (int p = y0; p < y1; p++)
                     for (int q = x0; q < x1; q++) {
                         const long out = (image + (long)p * ow + q) * vectors + c;
-                        sum += where[out] == (ivec)(i * iw + j) ? dy[out] : (vec)(0.0f);
+                        if (where)
+                            sum += where[out] == (ivec)(i * iw + j) ? dy[out] : (vec)(0.0f);
+                        else
+                            sum += dy[out];
                     }
                 const long in = (row * iw + j) * vectors + c;
-                dx[in] = accumulate ? dx[in] + sum : sum;
+                WRITE(dx + in, sum, accumulate);
             }
         }
     }

@@ -65,7 +65,7 @@ struct crn_train_op {
     const char *slot_name; /* "Momentum"; NULL without slots */
     /* Appends one variable's update. Set by the optimizer. */
     void (*emit)(crn__schedule *schedule, const crn_train_op *train, crn__tensor *variable,
-                 crn__tensor *gradient, crn__tensor *slot);
+                 const crn__gradient *gradient, crn__tensor *slot);
 };
 
 typedef struct crn__plan crn__plan;

@@ -174,8 +174,20 @@ static void write_backward_op(writer *w, const crn_node *node)
     release(w, owner);
 }
 
+/* Marks the gradients that only an update uses: of trained variables, unless fetched as well. */
+static void mark_for_update(writer *w)
+{
+    const crn_train_op *train = w->plan->train;
+    for (size_t i = 0; train != NULL && i < train->variables.count; i++)
+        w->gradients[((crn_node *)train->variables.items[i])->index].is_for_update = true;
+    for (size_t i = 0; i < w->plan->n_fetches; i++)
+        if (w->plan->wanted[i]->kind == CRN__NODE_GRADIENT)
+            w->gradients[w->plan->wanted[i]->inputs[1]->index].is_for_update = false;
+}
+
 static void write_backward(writer *w)
 {
+    mark_for_update(w);
     const crn_node *loss = w->analysis.loss;
     crn__tensor *seed = w->gradients[loss->index].tensor = new_tensor(w, loss);
     seed->holders = 1;
@@ -188,7 +200,8 @@ static void write_backward(writer *w)
     }
 }
 
-/* The gradient with respect to a node: zeros where the loss does not depend on it. */
+/* The gradient with respect to a node, but for a decay left to its update: zeros where the loss
+ * does not depend on it. */
 static crn__tensor *gradient_of(writer *w, const crn_node *node)
 {
     crn__gradient *gradient = &w->gradients[node->index];
@@ -248,7 +261,8 @@ static void write_variable_updates(writer *w)
         crn_node *variable = train->variables.items[i];
         crn__tensor *slot = i < train->slots.count ? train->slots.items[i] : NULL;
         crn__schedule_label(w->schedule, variable->name);
-        train->emit(w->schedule, train, variable->tensor, gradient_of(w, variable), slot);
+        gradient_of(w, variable);
+        train->emit(w->schedule, train, variable->tensor, &w->gradients[variable->index], slot);
         add(w, &w->plan->written, variable->tensor);
     }
 }

@@ -31,9 +31,17 @@ typedef struct crn__attrs {
     const float *scales;       /* regularization: weight decay of each input; owned by the graph */
 } crn__attrs;
 
+/* scale * dy[0] * w: what weight decay adds to the gradient of a variable w. */
+typedef struct crn__decay {
+    crn__tensor *dy; /* a scalar; NULL: none */
+    float scale;
+} crn__decay;
+
 /* The gradient of a node, while a backward pass is written. */
 typedef struct crn__gradient {
     crn__tensor *tensor; /* what consumers have added up so far; NULL: nothing yet */
+    bool is_for_update;  /* a variable's that nothing but its update uses, which adds… */
+    crn__decay decay;    /* …this to the tensor, so that no pass over memory is spent on it */
 } crn__gradient;
 
 #define CRN__MAX_SAVED 3

@@ -1,6 +1,7 @@
 /*
- * Maximum and average pools. The maximum's gradient goes to where it was, which forward saves; the
- * average's is spread over what of the window lies inside the image.
+ * Maximum and average pools. The maximum's gradient goes to where it was, which forward saves
+ * (windows of one element need no telling); the average's is spread over what of the window lies
+ * inside the image.
  */
 #include "ops/op.h"
 
@@ -39,8 +40,10 @@ static void forward(crn__schedule *schedule, crn__call *call)
                                         CRN__INT(vectors), GEOMETRY(x, y, window)));
         return;
     }
-    if (call->has_backward)
+    bool single = window->kernel[0] == 1 && window->kernel[1] == 1;
+    if (call->has_backward && !single)
         call->saved[0] = crn__schedule_tensor(schedule, CRN_I32, &y->shape);
+    crn__task_streams(schedule, &task, y, false);
     crn__schedule_add(schedule, &task,
                       CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(y), CRN__TENSOR(call->saved[0]),
                                     CRN__LONG(rows), CRN__INT(vectors), GEOMETRY(x, y, window)));
@@ -56,16 +59,18 @@ static void backward(crn__schedule *schedule, crn__call *call)
     crn__task task = crn__task_rows(schedule, "pool.cl",
                                     call->attrs.average ? "average_backward" : "max_backward", rows,
                                     crn__channels(dx), &vectors, &chunks);
-    if (call->attrs.average)
+    if (call->attrs.average) {
         crn__schedule_add(schedule, &task,
                           CRN__OPERANDS(CRN__TENSOR(dy), CRN__TENSOR(dx), CRN__LONG(rows),
                                         CRN__INT(vectors), CRN__INT(accumulate),
                                         GEOMETRY(dx, dy, window)));
-    else
-        crn__schedule_add(schedule, &task,
-                          CRN__OPERANDS(CRN__TENSOR(dy), CRN__TENSOR(call->saved[0]),
-                                        CRN__TENSOR(dx), CRN__LONG(rows), CRN__INT(vectors),
-                                        CRN__INT(accumulate), GEOMETRY(dx, dy, window)));
+        return;
+    }
+    crn__task_streams(schedule, &task, dx, accumulate);
+    crn__schedule_add(schedule, &task,
+                      CRN__OPERANDS(CRN__TENSOR(dy), CRN__TENSOR(call->saved[0]), CRN__TENSOR(dx),
+                                    CRN__LONG(rows), CRN__INT(vectors), CRN__INT(accumulate),
+                                    GEOMETRY(dx, dy, window)));
 }
 
 const crn__op crn__op_pool = {

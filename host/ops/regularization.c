@@ -11,9 +11,22 @@ static void forward(crn__schedule *schedule, crn__call *call)
                       i > 0);
 }
 
+/* Leaves the gradient to the variable's update if it can add it. */
+static bool leave_to_update(crn__call *call, size_t i)
+{
+    crn__gradient *gradient = call->d_inputs[i];
+    if (gradient == NULL || !gradient->is_for_update || gradient->decay.dy != NULL)
+        return false;
+    gradient->decay = (crn__decay){.dy = call->d_output, .scale = call->attrs.scales[i]};
+    call->d_output->holders++; /* nothing overwrites it before */
+    return true;
+}
+
 static void backward(crn__schedule *schedule, crn__call *call)
 {
     for (size_t i = 0; i < call->n_inputs; i++) {
+        if (leave_to_update(call, i))
+            continue;
         bool accumulate;
         crn__tensor *dw = crn__gradient_of(schedule, call, i, &accumulate);
         if (dw == NULL)

@@ -17,25 +17,30 @@ crn_optimizer crn_momentum(float learning_rate, float momentum)
 }
 
 static void emit_gradient_descent(crn__schedule *schedule, const crn_train_op *train,
-                                  crn__tensor *variable, crn__tensor *gradient, crn__tensor *slot)
+                                  crn__tensor *variable, const crn__gradient *gradient,
+                                  crn__tensor *slot)
 {
     (void)slot;
     size_t count = crn__tensor_count(variable);
     crn__task task = crn__task_flat(schedule, "optimizer.cl", "gradient_descent", count);
     crn__schedule_add(schedule, &task,
-                      CRN__OPERANDS(CRN__TENSOR(variable), CRN__TENSOR(gradient),
+                      CRN__OPERANDS(CRN__TENSOR(variable), CRN__TENSOR(gradient->tensor),
+                                    CRN__TENSOR(gradient->decay.dy),
                                     CRN__LONG(crn__flat_vectors(schedule, count)),
+                                    CRN__FLOAT(gradient->decay.scale),
                                     CRN__FLOAT_AT(&train->optimizer.learning_rate)));
 }
 
 static void emit_momentum(crn__schedule *schedule, const crn_train_op *train, crn__tensor *variable,
-                          crn__tensor *gradient, crn__tensor *slot)
+                          const crn__gradient *gradient, crn__tensor *slot)
 {
     size_t count = crn__tensor_count(variable);
     crn__task task = crn__task_flat(schedule, "optimizer.cl", "momentum", count);
     crn__schedule_add(schedule, &task,
-                      CRN__OPERANDS(CRN__TENSOR(variable), CRN__TENSOR(gradient), CRN__TENSOR(slot),
+                      CRN__OPERANDS(CRN__TENSOR(variable), CRN__TENSOR(gradient->tensor),
+                                    CRN__TENSOR(gradient->decay.dy), CRN__TENSOR(slot),
                                     CRN__LONG(crn__flat_vectors(schedule, count)),
+                                    CRN__FLOAT(gradient->decay.scale),
                                     CRN__FLOAT_AT(&train->optimizer.learning_rate),
                                     CRN__FLOAT(train->optimizer.momentum)));
 }

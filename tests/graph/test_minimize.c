@@ -176,6 +176,44 @@ static void frozen_variables_stay(void **state)
     check(crn_momentum(0.25f, 0.75f), m);
 }
 
+/* A gradient that is fetched has its weight decay in it, and the update has it once. */
+static void gradients_are_fetched_beside_the_update(void **state)
+{
+    (void)state;
+    model m = make_model();
+    crn_node *loss = build(&m);
+    crn_train_op *train = crn_minimize(op_graph(), crn_momentum(0.25f, 0.75f), loss);
+    const double *actual = op_fetch_gradient_of(loss, names[CONV_W]);
+    for (int i = 0; i < 2; i++) {
+        double *gradients[VARIABLES];
+        for (int k = 0; k < VARIABLES; k++)
+            gradients[k] = op_array(counts[k]);
+        differentiate(&m, gradients); /* moves the moving statistics, as step does */
+        memcpy(m.moving_mean, op_get("conv/BatchNorm/moving_mean"), K * sizeof(double));
+        memcpy(m.moving_variance, op_get("conv/BatchNorm/moving_variance"), K * sizeof(double));
+        op_run(train);
+        op_compare("gradient", actual, gradients[CONV_W], CONV, STEPS_RTOL);
+        step(&m, 0.25, 0.75);
+    }
+    compare_variables(&m);
+}
+
+/* A loss that counts a variable's decay three times, in two parts of the graph. */
+static void decays_add_up(void **state)
+{
+    (void)state;
+    model m = make_model();
+    crn_graph *g = op_graph();
+    build(&m);
+    crn_node *twice = crn_regularization_loss(g), *once = crn_regularization_loss(g);
+    crn_node *loss = crn_add(g, crn_add(g, twice, twice), once);
+    op_run(crn_minimize(g, crn_gradient_descent(2), loss));
+    for (int i = 0; i < CONV; i++)
+        m.values[CONV_W][i] *= 1 - 2 * 3 * weight_decay;
+    op_compare(names[CONV_W], op_get(names[CONV_W]), m.values[CONV_W], CONV, OP_RTOL);
+    op_compare(names[GAMMA], op_get(names[GAMMA]), m.values[GAMMA], K, 0);
+}
+
 /* Slots, step count and values begin anew. */
 static void initialising_starts_again(void **state)
 {
@@ -261,6 +299,8 @@ int main(void)
         OP_TEST(gradient_descent),
         OP_TEST(momentum),
         OP_TEST(frozen_variables_stay),
+        OP_TEST(gradients_are_fetched_beside_the_update),
+        OP_TEST(decays_add_up),
         OP_TEST(initialising_starts_again),
         OP_TEST(two_losses_train_in_turn),
         OP_TEST(refused_runs_are_no_steps),

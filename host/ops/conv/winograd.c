@@ -90,6 +90,7 @@ static crn__tensor *transformed_weights(crn__schedule *schedule, const crn__conv
     crn__task task = crn__task_flat(schedule, "conv_winograd.cl", "transform_weights",
                                     (size_t)(vectors * s.width * POINTS));
     compile_options(&task, s, gather);
+    crn__task_streams(schedule, &task, u, false);
     crn__task_refreshes(&task, u, w);
     crn__schedule_add(schedule, &task,
                       CRN__OPERANDS(CRN__TENSOR(w), CRN__TENSOR(u), CRN__LONG(vectors),
