@@ -104,11 +104,70 @@ static void anything_in_between_is_fetched(void **state)
     }
 }
 
+/*
+ * norm(x + convolution of x), as units of version 2 end and the next begin: the sum computes the
+ * convolution, which takes the sum's moments along for the batch norm.
+ */
+static void sum_computes_convolution(void **state)
+{
+    (void)state;
+    enum { H2 = 18, W2 = 19, C2 = 32, ROWS2 = N * H2 * W2, COUNT2 = ROWS2 * C2 };
+    for (int kernel = 1; kernel <= 3; kernel += 2) {
+        crn_graph *g = op_graph();
+        double *x_values = op_uniform(1, COUNT2, 2, 4); /* a mean far from 0 */
+        crn_scope_push(g, kernel == 1 ? "one" : "three");
+        crn_node *x = op_input(kernel == 1 ? "x1" : "x3", CRN_SHAPE(N, H2, W2, C2), x_values);
+        crn_conv2d_options options = CRN_CONV2D_OPTIONS_INIT;
+        options.activation = CRN_ACTIVATION_NONE;
+        crn_node *conv = crn_conv2d(g, x, C2, kernel, kernel, &options);
+        crn_node *sum = crn_add(g, x, conv);
+        crn_batch_norm_options norm_options = CRN_BATCH_NORM_OPTIONS_INIT;
+        norm_options.is_training = true;
+        crn_node *norm = crn_batch_norm(g, sum, &norm_options);
+        crn_scope_pop(g);
+        op_check(crn_initialize_variables(g));
+        const char *weights = kernel == 1 ? "one/Conv/weights" : "three/Conv/weights";
+        const char *biases = kernel == 1 ? "one/Conv/biases" : "three/Conv/biases";
+        op_set(biases, op_uniform(3, C2, -1, 1));
+
+        ref_window window = {.n = N,
+                             .h = H2,
+                             .w = W2,
+                             .kernel_h = kernel,
+                             .kernel_w = kernel,
+                             .stride_h = 1,
+                             .stride_w = 1,
+                             .rate_h = 1,
+                             .rate_w = 1};
+        ref_window_same(&window);
+        double *conv_values = op_array(COUNT2), *sum_values = op_array(COUNT2),
+               *norm_values = op_array(COUNT2), mean[C2], variance[C2];
+        ref_conv_forward(&window, C2, C2, x_values, op_get(weights), op_get(biases), conv_values);
+        ref_add(COUNT2, x_values, conv_values, sum_values);
+        ref_moments(ROWS2, C2, sum_values, mean, variance);
+        ref_batch_norm_forward(ROWS2, C2, 0.001, sum_values, mean, variance, NULL, NULL,
+                               norm_values);
+        for (int fetched = 1; fetched < 8; fetched++) {
+            crn_node *const nodes[] = {conv, sum, norm};
+            const double *const values[] = {conv_values, sum_values, norm_values};
+            const double *actual[3];
+            op_forget_fetches();
+            for (int k = 0; k < 3; k++)
+                actual[k] = (fetched >> k & 1) != 0 ? op_fetch(nodes[k]) : NULL;
+            op_run(NULL);
+            for (int k = 0; k < 3; k++)
+                if (actual[k] != NULL)
+                    op_compare("a node of the unit's end", actual[k], values[k], COUNT2, RTOL);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         OP_TEST(variables_change),
         OP_TEST(anything_in_between_is_fetched),
+        OP_TEST(sum_computes_convolution),
     };
     return cmocka_run_group_tests(tests, op_open, op_close);
 }
