@@ -43,11 +43,9 @@
 #define RUN(from, n)                   \
     {                                  \
         int k = 0;                     \
-        for (; k + 4 <= (n); k += 4) { \
+        for (; k + 2 <= (n); k += 2) { \
             STEP(from, k)              \
             STEP(from, k + 1)          \
-            STEP(from, k + 2)          \
-            STEP(from, k + 3)          \
         }                              \
         for (; k < (n); k++)           \
             STEP(from, k)              \
@@ -68,7 +66,8 @@ static vec load(const __global float *from, int n, int whole)
 static void store(__global float *to, vec v, int n, int whole, int accumulate)
 {
     if (whole) {
-        WRITE((__global vec *)to, v, accumulate);
+        __global vec *vector = (__global vec *)to;
+        *vector = accumulate ? *vector + v : v;
         return;
     }
     float lane[VW];
@@ -199,29 +198,29 @@ conv(const __global float *restrict x, const __global vec *restrict w,
                 }
             }
 
+            /* From memory on: unrolled as the walk is, this takes longest to compile. */
+            vec result[TILE][BLOCK];
             UNROLL
             for (int i = 0; i < TILE; i++) {
-                if (i < last) {
-                    __global float *out = y + destination[i] * dc;
-                    UNROLL
-                    for (int b = 0; b < BLOCK; b++) {
-                        const int channel = (block * BLOCK + b) * VW;
-                        if (channel < dc) {
-                            vec v = acc[i][b];
-                            if (scale)
-                                v *= *(const __global vec *)(scale + channel);
-                            if (shift)
-                                v += *(const __global vec *)(shift + channel);
-                            if (other)
-                                v += load(other + destination[i] * dc + channel,
-                                          min(VW, dc - channel), dc % VW == 0);
-                            v = activate(v, activation);
-                            store(out + channel, v, min(VW, dc - channel), dc % VW == 0,
-                                  accumulate);
-                        }
-                    }
-                }
+                UNROLL
+                for (int b = 0; b < BLOCK; b++)
+                    result[i][b] = acc[i][b];
             }
+            for (int i = 0; i < last; i++)
+                for (int b = 0; b < BLOCK; b++) {
+                    const int channel = (block * BLOCK + b) * VW, n = min(VW, dc - channel);
+                    const long at = destination[i] * dc + channel;
+                    if (n <= 0)
+                        break;
+                    vec v = result[i][b];
+                    if (scale)
+                        v *= *(const __global vec *)(scale + channel);
+                    if (shift)
+                        v += *(const __global vec *)(shift + channel);
+                    if (other)
+                        v += load(other + at, n, dc % VW == 0);
+                    store(y + at, activate(v, activation), n, dc % VW == 0, accumulate);
+                }
         }
     }
 }

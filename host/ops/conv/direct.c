@@ -132,22 +132,19 @@ static bool is_pointwise(const crn__conv *conv)
 }
 
 /*
- * The register tile for `points` in lines of `columns`. 24 accumulators of AVX-512's 32 registers
- * leave room for what they are made of, 12 of the 16 that narrower vectors have at least. Short
- * lines take 28, whole lines of 7 or 14, and few points what wastes least on the last tile.
+ * 24 accumulators of AVX-512's 32 registers leave room for what they are made of, 12 of the 16 that
+ * narrower vectors have at least. Where points are few, other tiles waste less on the last one.
  */
 static register_tile choose_tile(crn__schedule *schedule, int32_t channels, int64_t points,
-                                 int32_t columns, bool pointwise)
+                                 bool pointwise)
 {
     uint32_t width = crn__schedule_profile(schedule)->vector_width;
     int32_t block = channels > (int32_t)width ? 2 : 1;
     register_tile tile = {width, (width == 16 ? 24 : 12) / block, block};
-    if (width == 16 && !pointwise && (columns == 7 || columns == 14))
-        tile.tile = 28 / block;
-    if (width == 16 && pointwise &&
-        INT64_C(1050) * ceil_div(points, 10) <
-            100 * ceil_div(points, tile.tile) * (int64_t)tile.tile)
-        tile.tile = 20 / block;
+    int32_t other = (pointwise ? 20 : 28) / block;
+    if (width == 16 && 105 * other * crn__ceil_div(points, other) <
+                           100 * tile.tile * crn__ceil_div(points, tile.tile))
+        tile.tile = other;
     return tile;
 }
 
@@ -201,7 +198,7 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, way how, cr
     bool pointwise = is_pointwise(conv) && sc % vector == 0 && dc % vector == 0 &&
                      crn__schedule_profile(schedule)->family == CRN__FAMILY_CPU;
     int64_t points = (int64_t)conv->images * ceil_div(dh, phases[0]) * ceil_div(dw, phases[1]);
-    register_tile tile = choose_tile(schedule, dc, points, ceil_div(dw, phases[1]), pointwise);
+    register_tile tile = choose_tile(schedule, dc, points, pointwise);
     crn__tensor *packed = packed_weights(schedule, conv, w, tile, how);
     if (pointwise) {
         convolve_points(schedule, conv, how, tile, x, packed, epilogue, y, accumulate);
@@ -219,7 +216,6 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, way how, cr
                      {(size_t)ceil_div(s.blocks, s.group), (size_t)ceil_div(s.all_tiles, s.tiles),
                       (size_t)(phases[0] * phases[1])},
                      {1, 1, 1}};
-    crn__task_streams(schedule, &task, y, accumulate);
     crn__schedule_add(
         schedule, &task,
         CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(packed), CRN__TENSOR(epilogue->scale),

@@ -71,13 +71,6 @@ static shape choose_shape(crn__schedule *schedule, int32_t source, int32_t desti
     return best;
 }
 
-static void compile_options(crn__task *task, shape s, bool gather)
-{
-    snprintf(task->options, sizeof task->options,
-             "-DVW=%u -DGROUP=1 -DTILE=%d -DBLOCK=%d -DGROUPS=%d%s", s.width, s.tile, s.block,
-             s.groups, gather ? " -DGATHER" : "");
-}
-
 static crn__tensor *transformed_weights(crn__schedule *schedule, const crn__conv *conv,
                                         crn__tensor *w, shape s, bool gather)
 {
@@ -89,8 +82,10 @@ static crn__tensor *transformed_weights(crn__schedule *schedule, const crn__conv
     crn__tensor *u = crn__schedule_derive(schedule, w, key, &dims);
     crn__task task = crn__task_flat(schedule, "conv_winograd.cl", "transform_weights",
                                     (size_t)(vectors * s.width * POINTS));
-    compile_options(&task, s, gather);
-    crn__task_streams(schedule, &task, u, false);
+    /* Always past the caches: most are too large for them, and every variant takes its time to
+     * compile. */
+    snprintf(task.options, sizeof task.options, "-DVW=%u -DGROUP=1 -DBLOCK=%d -DSTREAM%s", s.width,
+             s.block, gather ? " -DGATHER" : "");
     crn__task_refreshes(&task, u, w);
     crn__schedule_add(schedule, &task,
                       CRN__OPERANDS(CRN__TENSOR(w), CRN__TENSOR(u), CRN__LONG(vectors),
@@ -157,8 +152,9 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
     for (int64_t group = 0; group < all_groups; group += at_once) {
         int64_t n = all_groups - group < at_once ? all_groups - group : at_once;
         t.first = group * group_tiles;
-        crn__task task = crn__task_kernel("conv_winograd.cl", "transform_images", "%s", "");
-        compile_options(&task, s, false);
+        crn__task task = crn__task_kernel("conv_winograd.cl", "transform_images",
+                                          "-DVW=%u -DGROUP=1 -DTILE=%d -DBLOCK=%d -DGROUPS=%d",
+                                          s.width, s.tile, s.block, s.groups);
         const int64_t steps[] = {(int64_t)POINTS * vectors * s.tile, (int64_t)vectors * s.tile,
                                  s.tile};
         transform_images(schedule, &task, x, sh, sw, vectors, pad, &t, n * s.groups, steps, v);
