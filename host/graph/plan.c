@@ -253,6 +253,13 @@ static void write_variable_updates(writer *w)
 
 /* ---- the plan ---- */
 
+/* What is made of a variable that every step changes need not be kept for the next step. */
+static void mark_changes(const crn_train_op *train, bool changes)
+{
+    for (size_t i = 0; train != NULL && i < train->variables.count; i++)
+        ((crn_node *)train->variables.items[i])->tensor->changes = changes;
+}
+
 static crn_status write(writer *w)
 {
     write_variable_fetches(w);
@@ -321,8 +328,10 @@ crn_status crn__plan_create(crn_graph *graph, const crn__request *request, crn__
             plan->wanted[i] = request->fetches[i];
         status = crn__analyse(graph, request, &w.analysis);
     }
+    mark_changes(request->train, true);
     if (status == CRN_OK)
         status = write(&w);
+    mark_changes(request->train, false);
     free_writer(&w);
     if (status == CRN_OK)
         *out = plan;
