@@ -172,20 +172,6 @@ static void write_backward_op(writer *w, const crn_node *node)
     release(w, owner);
 }
 
-static void write_backward(writer *w)
-{
-    const crn_node *loss = w->analysis.loss;
-    crn__tensor *seed = w->gradients[loss->index].tensor = new_tensor(w, loss);
-    seed->holders = 1;
-    crn__schedule_label(w->schedule, loss->name);
-    crn__emit_fill(w->schedule, seed, 1.0f);
-    for (size_t i = w->n; i-- > 0;) {
-        const crn_node *node = node_at(w, i);
-        if (node->kind == CRN__NODE_OP && w->analysis.active[i] && !is_fused(w, node))
-            write_backward_op(w, node);
-    }
-}
-
 /* The gradient with respect to a node: zeros where the loss does not depend on it. */
 static crn__tensor *gradient_of(writer *w, const crn_node *node)
 {
@@ -195,6 +181,40 @@ static crn__tensor *gradient_of(writer *w, const crn_node *node)
         crn__emit_fill(w->schedule, gradient->tensor, 0.0f);
     }
     return gradient->tensor;
+}
+
+static void write_variable_update(writer *w, crn_node *variable)
+{
+    const crn_train_op *train = w->plan->train;
+    size_t i = 0, n = train != NULL ? train->variables.count : 0;
+    while (i < n && train->variables.items[i] != variable)
+        i++;
+    if (i == n)
+        return;
+    crn__tensor *slot = i < train->slots.count ? train->slots.items[i] : NULL;
+    crn__schedule_label(w->schedule, variable->name);
+    train->emit(w->schedule, train, variable->tensor, gradient_of(w, variable), slot);
+    add(w, &w->plan->written, variable->tensor);
+}
+
+/*
+ * A node comes before those that use it. When a variable's turn has come, its gradient is complete
+ * and nothing that follows reads the variable: it is updated, and the gradient's memory is free.
+ */
+static void write_backward(writer *w)
+{
+    const crn_node *loss = w->analysis.loss;
+    crn__tensor *seed = w->gradients[loss->index].tensor = new_tensor(w, loss);
+    seed->holders = 1;
+    crn__schedule_label(w->schedule, loss->name);
+    crn__emit_fill(w->schedule, seed, 1.0f);
+    for (size_t i = w->n; i-- > 0;) {
+        crn_node *node = node_at(w, i);
+        if (node->kind == CRN__NODE_VARIABLE)
+            write_variable_update(w, node);
+        else if (node->kind == CRN__NODE_OP && w->analysis.active[i] && !is_fused(w, node))
+            write_backward_op(w, node);
+    }
 }
 
 /* ---- fetches and updates ---- */
@@ -239,18 +259,6 @@ static void write_op_updates(writer *w)
     }
 }
 
-static void write_variable_updates(writer *w)
-{
-    const crn_train_op *train = w->plan->train;
-    for (size_t i = 0; i < train->variables.count; i++) {
-        crn_node *variable = train->variables.items[i];
-        crn__tensor *slot = i < train->slots.count ? train->slots.items[i] : NULL;
-        crn__schedule_label(w->schedule, variable->name);
-        train->emit(w->schedule, train, variable->tensor, gradient_of(w, variable), slot);
-        add(w, &w->plan->written, variable->tensor);
-    }
-}
-
 /* ---- the plan ---- */
 
 /* What is made of a variable that every step changes need not be kept for the next step. */
@@ -268,10 +276,8 @@ static crn_status write(writer *w)
         write_backward(w);
     if (crn__schedule_status(w->schedule) == CRN_OK)
         write_fetches(w);
-    if (w->plan->train != NULL && crn__schedule_status(w->schedule) == CRN_OK) {
+    if (w->plan->train != NULL && crn__schedule_status(w->schedule) == CRN_OK)
         write_op_updates(w);
-        write_variable_updates(w);
-    }
     return crn__schedule_place(w->schedule);
 }
 

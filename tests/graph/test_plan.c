@@ -166,6 +166,13 @@ static void copies_of_trained_weights_are_not_kept(void **state)
     assert_true(plan_dense(4, true).variables < 5 * MATRIX);
 }
 
+/* Neither such copies nor gradients pile up: each is gone before the next layer's. */
+static void gradients_are_used_as_they_come(void **state)
+{
+    (void)state;
+    assert_true(plan_dense(12, true).arena < plan_dense(4, true).arena + MATRIX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,7 +183,7 @@ int main(void)
         OP_TEST(batch_sizes_are_checked),
         OP_TEST(the_arena_is_used_again),
         OP_TEST(copies_of_trained_weights_are_not_kept),
-
+        OP_TEST(gradients_are_used_as_they_come),
     };
     return cmocka_run_group_tests(tests, op_open, op_close);
 }
