@@ -185,21 +185,6 @@ static void mark_for_update(writer *w)
             w->gradients[w->plan->wanted[i]->inputs[1]->index].is_for_update = false;
 }
 
-static void write_backward(writer *w)
-{
-    mark_for_update(w);
-    const crn_node *loss = w->analysis.loss;
-    crn__tensor *seed = w->gradients[loss->index].tensor = new_tensor(w, loss);
-    seed->holders = 1;
-    crn__schedule_label(w->schedule, loss->name);
-    crn__emit_fill(w->schedule, seed, 1.0f);
-    for (size_t i = w->n; i-- > 0;) {
-        const crn_node *node = node_at(w, i);
-        if (node->kind == CRN__NODE_OP && w->analysis.active[i] && !is_fused(w, node))
-            write_backward_op(w, node);
-    }
-}
-
 /* The gradient with respect to a node, but for a decay left to its update: zeros where the loss
  * does not depend on it. */
 static crn__tensor *gradient_of(writer *w, const crn_node *node)
@@ -210,6 +195,42 @@ static crn__tensor *gradient_of(writer *w, const crn_node *node)
         crn__emit_fill(w->schedule, gradient->tensor, 0.0f);
     }
     return gradient->tensor;
+}
+
+static void write_variable_update(writer *w, crn_node *variable)
+{
+    const crn_train_op *train = w->plan->train;
+    size_t i = 0, n = train != NULL ? train->variables.count : 0;
+    while (i < n && train->variables.items[i] != variable)
+        i++;
+    if (i == n)
+        return;
+    crn__tensor *slot = i < train->slots.count ? train->slots.items[i] : NULL;
+    crn__schedule_label(w->schedule, variable->name);
+    gradient_of(w, variable);
+    train->emit(w->schedule, train, variable->tensor, &w->gradients[variable->index], slot);
+    add(w, &w->plan->written, variable->tensor);
+}
+
+/*
+ * A node comes before those that use it. When a variable's turn has come, its gradient is complete
+ * and nothing that follows reads the variable: it is updated, and the gradient's memory is free.
+ */
+static void write_backward(writer *w)
+{
+    mark_for_update(w);
+    const crn_node *loss = w->analysis.loss;
+    crn__tensor *seed = w->gradients[loss->index].tensor = new_tensor(w, loss);
+    seed->holders = 1;
+    crn__schedule_label(w->schedule, loss->name);
+    crn__emit_fill(w->schedule, seed, 1.0f);
+    for (size_t i = w->n; i-- > 0;) {
+        crn_node *node = node_at(w, i);
+        if (node->kind == CRN__NODE_VARIABLE)
+            write_variable_update(w, node);
+        else if (node->kind == CRN__NODE_OP && w->analysis.active[i] && !is_fused(w, node))
+            write_backward_op(w, node);
+    }
 }
 
 /* ---- fetches and updates ---- */
@@ -254,20 +275,14 @@ static void write_op_updates(writer *w)
     }
 }
 
-static void write_variable_updates(writer *w)
-{
-    const crn_train_op *train = w->plan->train;
-    for (size_t i = 0; i < train->variables.count; i++) {
-        crn_node *variable = train->variables.items[i];
-        crn__tensor *slot = i < train->slots.count ? train->slots.items[i] : NULL;
-        crn__schedule_label(w->schedule, variable->name);
-        gradient_of(w, variable);
-        train->emit(w->schedule, train, variable->tensor, &w->gradients[variable->index], slot);
-        add(w, &w->plan->written, variable->tensor);
-    }
-}
-
 /* ---- the plan ---- */
+
+/* What is made of a variable that every step changes need not be kept for the next step. */
+static void mark_changes(const crn_train_op *train, bool changes)
+{
+    for (size_t i = 0; train != NULL && i < train->variables.count; i++)
+        ((crn_node *)train->variables.items[i])->tensor->changes = changes;
+}
 
 static crn_status write(writer *w)
 {
@@ -277,10 +292,8 @@ static crn_status write(writer *w)
         write_backward(w);
     if (crn__schedule_status(w->schedule) == CRN_OK)
         write_fetches(w);
-    if (w->plan->train != NULL && crn__schedule_status(w->schedule) == CRN_OK) {
+    if (w->plan->train != NULL && crn__schedule_status(w->schedule) == CRN_OK)
         write_op_updates(w);
-        write_variable_updates(w);
-    }
     return crn__schedule_place(w->schedule);
 }
 
@@ -337,8 +350,10 @@ crn_status crn__plan_create(crn_graph *graph, const crn__request *request, crn__
             plan->wanted[i] = request->fetches[i];
         status = crn__analyse(graph, request, &w.analysis);
     }
+    mark_changes(request->train, true);
     if (status == CRN_OK)
         status = write(&w);
+    mark_changes(request->train, false);
     free_writer(&w);
     if (status == CRN_OK)
         *out = plan;

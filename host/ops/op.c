@@ -160,15 +160,31 @@ void crn__task_refreshes(crn__task *task, crn__tensor *derived, const crn__tenso
     task->sources[0] = owner;
 }
 
-crn__tensor *crn__schedule_derive(crn__schedule *schedule, crn__tensor *owner, const char *key,
-                                  const crn_shape *shape)
+static crn__tensor *keep_with(crn__schedule *schedule, crn__tensor *owner, const char *key,
+                              const crn_shape *shape)
 {
-    if (!owner->persistent)
-        return crn__schedule_tensor(schedule, owner->dtype, shape);
     crn__tensor *derived = crn__tensor_derive(owner, key, shape);
     if (derived == NULL)
         crn__schedule_fail(schedule, CRN_NO_MEMORY, crn_status_text(CRN_NO_MEMORY));
     return derived != NULL ? derived : owner;
+}
+
+crn__tensor *crn__schedule_derive(crn__schedule *schedule, crn__tensor *owner, const char *key,
+                                  const crn_shape *shape)
+{
+    if (!owner->persistent || owner->changes)
+        return crn__schedule_tensor(schedule, owner->dtype, shape);
+    return keep_with(schedule, owner, key, shape);
+}
+
+crn__tensor *crn__schedule_zeros(crn__schedule *schedule, crn__tensor *owner, size_t count)
+{
+    crn_shape shape = {1, {(int64_t)count}};
+    if (owner->persistent) /* starts as zeros and stays so */
+        return keep_with(schedule, owner, "zeros", &shape);
+    crn__tensor *zeros = crn__schedule_workspace(schedule, count);
+    crn__emit_fill(schedule, zeros, 0.0f);
+    return zeros;
 }
 
 uint32_t crn__vector_for(crn__schedule *schedule, size_t channels)

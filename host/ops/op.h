@@ -171,11 +171,14 @@ void crn__task_streams(crn__schedule *schedule, crn__task *task, const crn__tens
 /* The task writes `derived`, a copy of `owner` in another layout: it runs when that is stale. */
 void crn__task_refreshes(crn__task *task, crn__tensor *derived, const crn__tensor *owner);
 /*
- * A copy of `owner` in another layout, yet to be filled: kept with a variable under `key`, else a
- * tensor of the schedule. Never NULL.
+ * A copy of `owner` in another layout, yet to be filled: kept with a variable under `key` until
+ * that changes. Where it changes at every run, or is no variable, a tensor of the schedule. Never
+ * NULL.
  */
 crn__tensor *crn__schedule_derive(crn__schedule *schedule, crn__tensor *owner, const char *key,
                                   const crn_shape *shape);
+/* `count` zeros, kept with a variable, too. Never NULL. */
+crn__tensor *crn__schedule_zeros(crn__schedule *schedule, crn__tensor *owner, size_t count);
 
 /*
  * A task over rows of `channels`: work-items own `row_chunks` ranges of rows, and on a GPU single

@@ -18,6 +18,7 @@ struct crn__tensor {
     crn__buffer *buffer; /* NULL until storage is needed */
     bool persistent;  /* a variable, a slot, packed weights: outlives a run, has its own buffer */
     uint64_t version; /* of a persistent tensor's contents: goes up at every write */
+    bool changes;     /* while a plan is written: every run of it changes the contents */
 
     /* What is computed from it alone or with others, when their versions added up to
      * derived_version. */

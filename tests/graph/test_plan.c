@@ -138,12 +138,52 @@ static void the_arena_is_used_again(void **state)
     assert_true(info[1].arena == info[0].arena);
 }
 
+enum { UNITS = 256, MATRIX = UNITS * UNITS * (int)sizeof(float) };
+
+/* Training or using that many dense layers of UNITS x UNITS, one row at a time. */
+static crn_plan_info plan_dense(int layers, bool train)
+{
+    op_next();
+    crn_graph *g = op_graph();
+    crn_node *y = crn_placeholder(g, "x", CRN_F32, CRN_SHAPE(CRN_ANY, UNITS));
+    for (int layer = 0; layer < layers; layer++) {
+        char scope[16];
+        snprintf(scope, sizeof scope, "dense%d", layer);
+        y = crn_dense(g, y, UNITS, CRN_ACTIVATION_NONE, CRN_NORMALIZER_NONE, scope);
+    }
+    y = crn_reduce_mean(g, y);
+    crn_train_op *op = crn_minimize(g, crn_gradient_descent(0.1f), y);
+    crn_plan_info info;
+    op_check(crn_plan(g, train ? op : NULL, &y, 1, 1, &info));
+    return info;
+}
+
+/* Weights in another layout are kept while they stay as they are, not from step to step. */
+static void copies_of_trained_weights_are_not_kept(void **state)
+{
+    (void)state;
+    assert_true(plan_dense(4, false).variables >= 2 * 4 * MATRIX);
+    assert_true(plan_dense(4, true).variables < 5 * MATRIX);
+}
+
+/* Neither such copies nor gradients pile up: each is gone before the next layer's. */
+static void gradients_are_used_as_they_come(void **state)
+{
+    (void)state;
+    assert_true(plan_dense(12, true).arena < plan_dense(4, true).arena + MATRIX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        OP_TEST(sizes_are_sensible),      OP_TEST(momentum_has_a_slot_a_variable),
-        OP_TEST(predictions_hold),        OP_TEST(a_batch_that_cannot_fit),
-        OP_TEST(batch_sizes_are_checked), OP_TEST(the_arena_is_used_again),
+        OP_TEST(sizes_are_sensible),
+        OP_TEST(momentum_has_a_slot_a_variable),
+        OP_TEST(predictions_hold),
+        OP_TEST(a_batch_that_cannot_fit),
+        OP_TEST(batch_sizes_are_checked),
+        OP_TEST(the_arena_is_used_again),
+        OP_TEST(copies_of_trained_weights_are_not_kept),
+        OP_TEST(gradients_are_used_as_they_come),
     };
     return cmocka_run_group_tests(tests, op_open, op_close);
 }

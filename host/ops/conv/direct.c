@@ -72,11 +72,7 @@ static crn__tensor *packed_weights(crn__schedule *schedule, const crn__conv *con
 /* A line of zeros as long as either side's channels, kept beside the weights. */
 static crn__tensor *zero_line(crn__schedule *schedule, const crn__conv *conv, crn__tensor *w)
 {
-    crn_shape shape = {1, {conv->ic > conv->oc ? conv->ic : conv->oc}};
-    crn__tensor *zeros = crn__schedule_derive(schedule, w, "zeros", &shape);
-    if (!zeros->persistent) /* a persistent one starts as zeros and stays so */
-        crn__emit_fill(schedule, zeros, 0.0f);
-    return zeros;
+    return crn__schedule_zeros(schedule, w, (size_t)(conv->ic > conv->oc ? conv->ic : conv->oc));
 }
 
 static bool applies(crn__schedule *schedule, const crn__conv *conv)
