@@ -9,8 +9,11 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/random.h"
+#include "core/thread.h"
 
 #define TWO_PI 6.28318530717958647692
+/* A thread takes as long to start as some thousand values to draw. */
+#define VALUES_PER_THREAD ((size_t)1 << 15)
 
 crn_node *crn_variable_find(const crn_graph *graph, const char *name)
 {
@@ -118,37 +121,61 @@ static size_t fan_in(const crn_shape *shape)
     return fan;
 }
 
-void crn__initialize(const crn_node *variable, float *data, size_t count)
+typedef struct first_values {
+    crn_initializer_kind kind;
+    float scale;
+    uint64_t key;
+    float *data;
+} first_values;
+
+static void draw(void *values, size_t begin, size_t end)
 {
-    const crn_initializer *init = &variable->initializer;
-    uint64_t key = crn__random_bits(crn__hash_text(variable->name), variable->graph->seed);
-    float scale = init->value;
-    if (init->kind == CRN_INIT_VARIANCE_SCALING)
-        scale = sqrtf(1.3f * init->value / (float)fan_in(&variable->shape));
-    for (size_t i = 0; i < count; i++) {
-        switch (init->kind) {
+    const first_values *v = values;
+    for (size_t i = begin; i < end; i++) {
+        switch (v->kind) {
         case CRN_INIT_CONSTANT:
-            data[i] = init->value;
+            v->data[i] = v->scale;
             break;
         case CRN_INIT_TRUNCATED_NORMAL:
         case CRN_INIT_VARIANCE_SCALING:
-            data[i] = scale * truncated_normal(key, i);
+            v->data[i] = v->scale * truncated_normal(v->key, i);
             break;
         case CRN_INIT_UNIFORM:
-            data[i] = scale * (float)(2.0 * crn__random_uniform(key, i) - 1.0);
+            v->data[i] = v->scale * (float)(2.0 * crn__random_uniform(v->key, i) - 1.0);
             break;
         }
     }
 }
 
-static crn_status initialize_one(crn_node *variable)
+void crn__initialize(const crn_node *variable, float *data, size_t count)
 {
-    size_t count = crn__tensor_count(variable->tensor);
-    float *data = crn__alloc(count, sizeof *data);
+    const crn_initializer *init = &variable->initializer;
+    first_values values = {init->kind, init->value,
+                           crn__random_bits(crn__hash_text(variable->name), variable->graph->seed),
+                           data};
+    if (init->kind == CRN_INIT_VARIANCE_SCALING)
+        values.scale = sqrtf(1.3f * init->value / (float)fan_in(&variable->shape));
+    crn__parallel_for(count, VALUES_PER_THREAD, draw, &values);
+}
+
+/* One after the other in the same memory, whose pages are then made once. */
+static crn_status initialize_variables(crn_graph *graph)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < graph->variables.count; i++) {
+        size_t count = crn__tensor_count(((crn_node *)graph->variables.items[i])->tensor);
+        most = count > most ? count : most;
+    }
+    float *data = crn__alloc(most, sizeof *data);
     if (data == NULL)
-        return crn__fail_memory(crn__context_fail(variable->graph->context));
-    crn__initialize(variable, data, count);
-    crn_status status = crn_variable_write(variable, data, count);
+        return crn__fail_memory(crn__context_fail(graph->context));
+    crn_status status = CRN_OK;
+    for (size_t i = 0; status == CRN_OK && i < graph->variables.count; i++) {
+        crn_node *variable = graph->variables.items[i];
+        size_t count = crn__tensor_count(variable->tensor);
+        crn__initialize(variable, data, count);
+        status = crn_variable_write(variable, data, count);
+    }
     free(data);
     return status;
 }
@@ -156,8 +183,7 @@ static crn_status initialize_one(crn_node *variable)
 crn_status crn_initialize_variables(crn_graph *graph)
 {
     CRN__TRY(graph->error.status);
-    for (size_t i = 0; i < graph->variables.count; i++)
-        CRN__TRY(initialize_one(graph->variables.items[i]));
+    CRN__TRY(initialize_variables(graph));
     for (size_t i = 0; i < graph->train_ops.count; i++) {
         crn_train_op *train = graph->train_ops.items[i];
         train->step = 0;

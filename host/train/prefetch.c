@@ -1,12 +1,12 @@
 #include "train/prefetch.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/random.h"
+#include "core/thread.h"
 
 #define SLOTS 2
 
@@ -86,18 +86,6 @@ static void *reader(void *data)
     return NULL;
 }
 
-/* Signals are for the program's own threads to handle. */
-static int start_without_signals(crn__prefetch *p)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(&p->thread, NULL, reader, p);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    p->running = result == 0;
-    return result;
-}
-
 static bool allocate(crn__prefetch *p)
 {
     const crn_preprocessing *how = p->source.preprocessing;
@@ -129,7 +117,8 @@ crn_status crn__prefetch_create(const crn__batches *batches, int64_t first, int6
     p->first_read = p->first_kept = p->next = first;
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->changed, NULL);
-    if (!allocate(p) || start_without_signals(p) != 0) {
+    p->running = allocate(p) && crn__thread_start(&p->thread, reader, p);
+    if (!p->running) {
         crn__prefetch_free(p);
         return crn__fail(error, CRN_NO_MEMORY, "no memory to read batches of %zu images into",
                          batches->batch_size);

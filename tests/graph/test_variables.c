@@ -1,5 +1,6 @@
 /* Reading, writing and first values of variables. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ops/op_test.h"
@@ -105,6 +106,23 @@ static void other_variables_do_not_matter(void **state)
     op_compare("w", op_get("w"), kept, 100, 0);
 }
 
+/* Nor does how many threads share the work, which depends on the count. */
+static void counts_do_not_matter(void **state)
+{
+    (void)state;
+    enum { FEW = 1000, LONG = 300001 };
+    double *few = first_values("w", CRN_INIT_TRUNCATED_NORMAL, 1, 7, FEW), kept[FEW];
+    memcpy(kept, few, sizeof kept);
+    double *all = first_values("w", CRN_INIT_TRUNCATED_NORMAL, 1, 7, LONG);
+    op_compare("w", all, kept, FEW, 0);
+    double *longer = malloc(LONG * sizeof *longer);
+    assert_non_null(longer);
+    memcpy(longer, all, LONG * sizeof *longer);
+    op_compare("w", first_values("w", CRN_INIT_TRUNCATED_NORMAL, 1, 7, LONG / 2), longer, LONG / 2,
+               0);
+    free(longer);
+}
+
 static void moments(const double *values, int count, double *mean, double *deviation)
 {
     double sum = 0, squares = 0;
@@ -167,6 +185,7 @@ int main(void)
         OP_TEST(trainable_can_be_changed),
         OP_TEST(seed_and_name_decide),
         OP_TEST(other_variables_do_not_matter),
+        OP_TEST(counts_do_not_matter),
         OP_TEST(truncated_normal),
         OP_TEST(variance_scaling),
         OP_TEST(uniform),
