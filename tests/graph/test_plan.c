@@ -147,7 +147,7 @@ static crn_plan_info plan_dense(int layers, bool train)
     crn_graph *g = op_graph();
     crn_node *y = crn_placeholder(g, "x", CRN_F32, CRN_SHAPE(CRN_ANY, UNITS));
     for (int layer = 0; layer < layers; layer++) {
-        char scope[16];
+        char scope[24];
         snprintf(scope, sizeof scope, "dense%d", layer);
         y = crn_dense(g, y, UNITS, CRN_ACTIVATION_NONE, CRN_NORMALIZER_NONE, scope);
     }
