@@ -1,12 +1,8 @@
-#define _DEFAULT_SOURCE /* madvise */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "core/memory.h"
 #include "device/opencl.h"
-
-#define LARGE_PAGE ((size_t)2 << 20)
 
 struct crn__buffer {
     crn_context *context;
@@ -23,32 +19,6 @@ static crn_status fail_allocation(crn_context *context, size_t size, const char 
                      " bytes are held of %" PRIu64 ", one buffer may have %" PRIu64,
                      context->info.name, size, reason, context->memory, context->info.global_memory,
                      context->info.max_allocation);
-}
-
-/*
- * A CPU's buffers are the system's memory, which comes in pages of 4 KiB as it is first touched:
- * 1.2 GiB took 0.9 s of the first step of a training. In pages of 2 MiB it takes 0.1 s. Where they
- * cannot be had nothing is lost.
- */
-static void ask_for_large_pages(const crn__buffer *buffer)
-{
-#ifdef MADV_HUGEPAGE
-    crn_context *context = buffer->context;
-    if (context->info.type != CRN_DEVICE_CPU || buffer->size < 2 * LARGE_PAGE)
-        return;
-    cl_int code;
-    void *mapped =
-        clEnqueueMapBuffer(context->queue, buffer->mem, CL_TRUE, CL_MAP_WRITE_INVALIDATE_REGION, 0,
-                           buffer->size, 0, NULL, NULL, &code);
-    if (mapped == NULL)
-        return;
-    uintptr_t begin = ((uintptr_t)mapped + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
-    uintptr_t end = ((uintptr_t)mapped + buffer->size) / LARGE_PAGE * LARGE_PAGE;
-    madvise((void *)begin, end - begin, MADV_HUGEPAGE);
-    clEnqueueUnmapMemObject(context->queue, buffer->mem, mapped, 0, NULL, NULL);
-#else
-    (void)buffer;
-#endif
 }
 
 crn_status crn__buffer_create(crn_context *context, size_t size, crn__buffer **out)
@@ -77,7 +47,6 @@ crn_status crn__buffer_create(crn_context *context, size_t size, crn__buffer **o
     context->memory = held;
     if (context->peak < held)
         context->peak = held;
-    ask_for_large_pages(buffer);
     *out = buffer;
     return CRN_OK;
 }

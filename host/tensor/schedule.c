@@ -310,6 +310,10 @@ void crn__arena_free(crn__arena *arena)
     arena->bytes = 0;
 }
 
+/*
+ * The slabs are filled at once, though no kernel needs that: a CPU's memory is made, page by page,
+ * as it is first touched, which takes as long as the caller takes to build kernels meanwhile.
+ */
 static crn_status grow_arena(crn__schedule *schedule, crn__arena *arena)
 {
     if (schedule->arena_bytes <= arena->bytes)
@@ -324,11 +328,11 @@ static crn_status grow_arena(crn__schedule *schedule, crn__arena *arena)
     for (size_t left = schedule->arena_bytes; left > 0;) {
         size_t bytes = left < arena->slab_bytes ? left : arena->slab_bytes;
         CRN__TRY(crn__buffer_create(schedule->context, bytes, &arena->slabs[arena->n_slabs]));
-        arena->n_slabs++;
+        CRN__TRY(crn__buffer_zero(arena->slabs[arena->n_slabs++]));
         left -= bytes;
     }
     arena->bytes = schedule->arena_bytes;
-    return CRN_OK;
+    return crn__flush(schedule->context);
 }
 
 static crn_status make_parts(crn__schedule *schedule, const crn__arena *arena)
