@@ -23,23 +23,9 @@
 #define BLOCK 2
 #endif
 
-/* acc[i][b] += from[i][k] * weights[k][b] */
-#define STEP(from, k)                                         \
-    {                                                         \
-        vec weight[BLOCK];                                    \
-        UNROLL                                                \
-        for (int b = 0; b < BLOCK; b++)                       \
-            weight[b] = weights[(k)*BLOCK + b];               \
-        UNROLL                                                \
-        for (int i = 0; i < TILE; i++) {                      \
-            const vec value = (vec)(from[i][k]);              \
-            UNROLL                                            \
-            for (int b = 0; b < BLOCK; b++)                   \
-                acc[i][b] = fma(value, weight[b], acc[i][b]); \
-        }                                                     \
-    }
+#define STEP(from, k) ADD_PRODUCTS(TILE, from[i][k], weights[(k)*BLOCK + b])
 
-/* The same for k of [0, n). */
+/* Steps for k of [0, n). */
 #define RUN(from, n)                   \
     {                                  \
         int k = 0;                     \

@@ -25,21 +25,7 @@
 #define BLOCK 2
 #endif
 
-/* acc[i][b] += from[i] * g[b] */
-#define ADD(from)                                        \
-    {                                                    \
-        vec d[BLOCK];                                    \
-        UNROLL                                           \
-        for (int b = 0; b < BLOCK; b++)                  \
-            d[b] = g[b];                                 \
-        UNROLL                                           \
-        for (int i = 0; i < ROWS; i++) {                 \
-            const vec value = (vec)((from)[i]);          \
-            UNROLL                                       \
-            for (int b = 0; b < BLOCK; b++)              \
-                acc[i][b] = fma(value, d[b], acc[i][b]); \
-        }                                                \
-    }
+#define ADD(from) ADD_PRODUCTS(ROWS, (from)[i], g[b])
 
 /* Dimension 0: groups of input channels; 1: of taps; 2: splits. dw [splits][taps][ic][oc] */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void

@@ -17,21 +17,7 @@
 /* Most blocks of a group. */
 #define GROUP_BLOCKS 16
 
-/* acc[i][b] += point[i][k] * weights[k][b] */
-#define STEP(k)                                               \
-    {                                                         \
-        vec weight[BLOCK];                                    \
-        UNROLL                                                \
-        for (int b = 0; b < BLOCK; b++)                       \
-            weight[b] = weights[(k)*BLOCK + b];               \
-        UNROLL                                                \
-        for (int i = 0; i < TILE; i++) {                      \
-            const vec value = (vec)(point[i][k]);             \
-            UNROLL                                            \
-            for (int b = 0; b < BLOCK; b++)                   \
-                acc[i][b] = fma(value, weight[b], acc[i][b]); \
-        }                                                     \
-    }
+#define STEP(k) ADD_PRODUCTS(TILE, point[i][k], weights[(k)*BLOCK + b])
 
 /* A tile's first n points: writes them, and takes their moments along. */
 #define FINISH(n)                                                                               \

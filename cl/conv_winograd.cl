@@ -200,21 +200,7 @@ transform_images(const __global vec *restrict x, __global vec *restrict v, long 
     }
 }
 
-/* acc[i][b] += value i of channel k * weights of channel k */
-#define STEP(k)                                               \
-    {                                                         \
-        vec weight[BLOCK];                                    \
-        UNROLL                                                \
-        for (int b = 0; b < BLOCK; b++)                       \
-            weight[b] = from_u[(k)*BLOCK + b];                \
-        UNROLL                                                \
-        for (int i = 0; i < TILE; i++) {                      \
-            const vec value = (vec)(from_v[i * VW + (k)]);    \
-            UNROLL                                            \
-            for (int b = 0; b < BLOCK; b++)                   \
-                acc[i][b] = fma(value, weight[b], acc[i][b]); \
-        }                                                     \
-    }
+#define STEP(k) ADD_PRODUCTS(TILE, from_v[i * VW + (k)], from_u[(k)*BLOCK + b])
 
 /*
  * y (+)= activation(products transformed back * scale + shift + other) for tiles [first, first +
@@ -327,21 +313,7 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
     }
 }
 
-/* acc[i][b] += value i of tile t * gradient b of tile t */
-#define STEP_WEIGHTS(t)                                         \
-    {                                                           \
-        vec gradient[BLOCK];                                    \
-        UNROLL                                                  \
-        for (int b = 0; b < BLOCK; b++)                         \
-            gradient[b] = from_u[b * POINTS * stride + (t)];    \
-        UNROLL                                                  \
-        for (int i = 0; i < ROWS; i++) {                        \
-            const vec value = (vec)(from_v[(t)*VW + i]);        \
-            UNROLL                                              \
-            for (int b = 0; b < BLOCK; b++)                     \
-                acc[i][b] = fma(value, gradient[b], acc[i][b]); \
-        }                                                       \
-    }
+#define STEP_WEIGHTS(t) ADD_PRODUCTS(ROWS, from_v[(t)*VW + i], from_u[b * POINTS * stride + (t)])
 
 /*
  * dw (+)= the weight gradient of `tiles` tiles, a multiple of 4, of v [ic / VW][36][stride] and
