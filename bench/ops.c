@@ -15,8 +15,7 @@
 #include <time.h>
 
 #include "clarinet/resnet.h"
-#include "graph/graph.h"
-#include "ops/conv/conv.h"
+#include "graph/conv_kinds.h"
 
 enum { CLASSES = 1000, MAX_REPEATS = 99 };
 
@@ -142,57 +141,31 @@ static double time_direction(const crn__conv *c, crn__direction direction, int r
     return seconds;
 }
 
-static bool same(const crn__conv *a, const crn__conv *b)
-{
-    return memcmp(a, b, sizeof *a) == 0;
-}
-
-/* The network's convolutions, each kind once with how often it occurs. */
-static size_t collect(crn_graph *graph, int32_t batch, crn__conv *convs, int *counts)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < graph->nodes.count; i++) {
-        const crn_node *node = graph->nodes.items[i];
-        if (node->op != &crn__op_conv2d)
-            continue;
-        crn_shape x = crn__shape_at(&node->inputs[0]->shape, batch);
-        crn_shape y = crn__shape_at(&node->shape, batch);
-        crn__conv c = crn__conv_describe(&x, &y, &node->attrs.window);
-        size_t k = 0;
-        while (k < n && !same(&convs[k], &c))
-            k++;
-        convs[k] = c;
-        counts[k]++;
-        n += k == n;
-    }
-    return n;
-}
-
 static void print_convolutions(crn_graph *graph, int batch, int repeats, double limit)
 {
-    crn__conv *convs = calloc(graph->nodes.count, sizeof *convs);
-    int *counts = calloc(graph->nodes.count, sizeof *counts);
-    size_t n = collect(graph, batch, convs, counts);
+    crn__conv_kind *convolutions = calloc(graph->nodes.count, sizeof *convolutions);
+    size_t n = crn__conv_kinds(graph, batch, convolutions);
     double total[CRN__DIRECTIONS] = {0}, work = 0;
     printf("%-30s %2s  %26s %26s %26s\n", "convolution", "x", "forward", "input gradient",
            "weight gradient");
     for (size_t i = 0; i < n; i++) {
-        const crn__conv *c = &convs[i];
+        const crn__conv *c = &convolutions[i].conv;
+        size_t count = convolutions[i].count;
         double flops = 2.0 * c->images * c->oh * c->ow * c->oc * c->ic * c->window.kernel[0] *
                        c->window.kernel[1];
         char name[64];
         snprintf(name, sizeof name, "%dx%d %d>%d %dx%d/%d", c->ih, c->iw, c->ic, c->oc,
                  c->window.kernel[0], c->window.kernel[1], c->window.stride[0]);
-        printf("%-30s %2d ", name, counts[i]);
+        printf("%-30s %2zu ", name, count);
         for (int d = 0; d < CRN__DIRECTIONS; d++) {
             char letter;
             double seconds = time_direction(c, (crn__direction)d, repeats, &letter);
-            total[d] += seconds * counts[i];
+            total[d] += seconds * (double)count;
             printf("  %c %8.2f ms %5.0f %3.0f %%", letter, 1e3 * seconds, flops / seconds / 1e9,
                    100 * flops / seconds / 1e9 / limit);
             fflush(stdout);
         }
-        work += flops * counts[i];
+        work += flops * (double)count;
         printf("\n");
     }
     printf("%-33s ", "all");
@@ -200,8 +173,7 @@ static void print_convolutions(crn_graph *graph, int batch, int repeats, double 
         printf("    %8.2f ms %5.0f %3.0f %%", 1e3 * total[d], work / total[d] / 1e9,
                100 * work / total[d] / 1e9 / limit);
     printf("\n");
-    free(convs);
-    free(counts);
+    free(convolutions);
 }
 
 /* ---- what memory limits ---- */

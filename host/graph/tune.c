@@ -7,17 +7,9 @@
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "graph/graph.h"
-#include "ops/conv/conv.h"
+#include "graph/conv_kinds.h"
 
-typedef struct kind {
-    crn__conv conv;
-    const crn_node *node; /* the first */
-    size_t count;
-} kind;
-
-/* Returns how many there are. `kinds` has room for every node. */
-static size_t collect(const crn_graph *graph, int64_t batch, kind *kinds)
+size_t crn__conv_kinds(const crn_graph *graph, int64_t batch, crn__conv_kind *kinds)
 {
     size_t n = 0;
     for (size_t i = 0; i < graph->nodes.count; i++) {
@@ -31,7 +23,7 @@ static size_t collect(const crn_graph *graph, int64_t batch, kind *kinds)
         while (k < n && memcmp(&kinds[k].conv, &conv, sizeof conv) != 0)
             k++;
         if (k == n)
-            kinds[n++] = (kind){.conv = conv, .node = node};
+            kinds[n++] = (crn__conv_kind){.conv = conv, .node = node};
         kinds[k].count++;
     }
     return n;
@@ -45,7 +37,7 @@ static bool has_gradients(const crn_graph *graph)
     return has;
 }
 
-static crn_tune_result describe(const kind *k, int64_t batch, crn__direction direction,
+static crn_tune_result describe(const crn__conv_kind *k, int64_t batch, crn__direction direction,
                                 const crn__conv_times *times)
 {
     static const char *const names[CRN__DIRECTIONS] = {"forward", "input gradient",
@@ -70,7 +62,7 @@ static crn_tune_result describe(const kind *k, int64_t batch, crn__direction dir
 }
 
 static crn_status tune(crn_graph *graph, int64_t batch, const crn_tune_options *options,
-                       const kind *kinds, size_t n)
+                       const crn__conv_kind *kinds, size_t n)
 {
     int directions = has_gradients(graph) ? CRN__DIRECTIONS : CRN__FORWARD + 1;
     size_t done = 0, total = n * (size_t)directions;
@@ -102,10 +94,11 @@ crn_status crn_graph_tune(crn_graph *graph, int64_t batch_size, const crn_tune_o
     CRN__TRY(crn__finish(graph->context));
     while (graph->plans.count > 0) /* they have chosen already */
         crn__plan_free(graph->plans.items[--graph->plans.count]);
-    kind *kinds = crn__alloc(graph->nodes.count, sizeof *kinds);
+    crn__conv_kind *kinds = crn__alloc(graph->nodes.count, sizeof *kinds);
     if (kinds == NULL)
         return crn__fail_memory(error);
-    crn_status status = tune(graph, batch_size, &o, kinds, collect(graph, batch_size, kinds));
+    crn_status status =
+        tune(graph, batch_size, &o, kinds, crn__conv_kinds(graph, batch_size, kinds));
     free(kinds);
     return status;
 }
