@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/memory.h"
+#include "device/cache_file.h"
 
 /* ---- a folder for each test ---- */
 
@@ -35,22 +36,6 @@ static int remove_folder(void **state)
     int failed = system(command);
     free(made);
     return failed;
-}
-
-/* The first number that the query gives in the cache's file. */
-static int64_t ask(const char *file, const char *sql)
-{
-    sqlite3 *db;
-    sqlite3_stmt *statement;
-    int64_t number = -1;
-    assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
-    if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK)
-        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
-    if (sqlite3_step(statement) == SQLITE_ROW)
-        number = sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    sqlite3_close(db);
-    return number;
 }
 
 /* ---- a use: what was compiled, what was loaded, and that the result is right ---- */

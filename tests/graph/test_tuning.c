@@ -1,11 +1,11 @@
 /* crn_graph_tune: what it chooses is kept and obeyed, and changes no result. */
 #include <math.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "device/cache_file.h"
 #include "graph/graph.h"
 #include "ops/op_conv.h"
 
@@ -34,22 +34,6 @@ static int remove_folder(void **state)
     (void)state;
     unlink(file);
     return rmdir(folder);
-}
-
-/* Runs SQL on the cache's file; the first number that it gives. */
-static int64_t ask(const char *sql)
-{
-    sqlite3 *db;
-    sqlite3_stmt *statement;
-    int64_t number = -1;
-    assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
-    if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK)
-        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
-    if (sqlite3_step(statement) == SQLITE_ROW)
-        number = sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    sqlite3_close(db);
-    return number;
 }
 
 /* ---- a net of one convolution, on a context of its own ---- */
@@ -177,7 +161,7 @@ static void tune_and_write(const char *value)
     ok(n, crn_graph_tune(n->graph, BATCH, NULL));
     close_net(n);
     snprintf(sql, sizeof sql, "UPDATE choice SET value = %s", value);
-    ask(sql);
+    ask(file, sql);
 }
 
 static void choices_outlive_their_context(void **state)
@@ -191,7 +175,7 @@ static void choices_outlive_their_context(void **state)
      * is nothing to choose for the latter. */
     assert_int_equal(first.results, 6);
     assert_true(first.measured >= 3);
-    assert_int_equal(ask("SELECT COUNT(*) FROM choice"), first.measured);
+    assert_int_equal(ask(file, "SELECT COUNT(*) FROM choice"), first.measured);
     n = open_net("auto", "1");
     ok(n, tune(n, &second, false));
     assert_int_equal(second.results, 6);
@@ -253,8 +237,8 @@ static void nonsense_is_no_choice(void **state)
         tune_and_write(nonsense[i]);
         expect_solver("auto", "1", true);
     }
-    ask("DROP TABLE choice");
-    ask("CREATE TABLE choice (id INTEGER, words TEXT)");
+    ask(file, "DROP TABLE choice");
+    ask(file, "CREATE TABLE choice (id INTEGER, words TEXT)");
     expect_solver("auto", "1", true);
     tune_and_write("'direct'");
     expect_solver("auto", "1", false);
