@@ -1,13 +1,13 @@
 /*
- * Winograd's F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308) on NHWC images: 3x3 kernels, stride and
- * rate 1.
+ * Winograd's F(4x4, 3x3) (Lavin and Gray, arXiv 1509.09308) on NHWC images: 3x3 kernels, stride 1.
  *
- * A tile is 4x4 outputs, made from 6x6 inputs: 36 multiplications a channel where the direct way
- * has 144. output = A^T [ (G w G^T) * (B^T x B) ] A For each of the 36 points that product is a
- * matrix product over channels, [tiles, source] [source, destination], in register tiles of TILE
- * tiles by BLOCK vectors as in conv_direct.cl. Three kernels: transform_weights, once a change of
- * the weights; transform_images; and multiply, which ends with the output's transform, biases and
- * activation. For CPUs: multiply keeps its products in private memory.
+ * A tile is 4x4 outputs, `rate` pixels apart, made from 6x6 inputs as far apart: 36 multiplications
+ * a channel where the direct way has 144. output = A^T [ (G w G^T) * (B^T x B) ] A For each of the
+ * 36 points that product is a matrix product over channels, [tiles, source] [source, destination],
+ * in register tiles of TILE tiles by BLOCK vectors as in conv_direct.cl. Three kernels:
+ * transform_weights, once a change of the weights; transform_images; and multiply, which ends with
+ * the output's transform, biases and activation. For CPUs: multiply keeps its products in private
+ * memory.
  *
  * Rounding: fp32 errors are a few times those of a direct sum (1e-6 to 4e-6 of the result's rms;
  * the weight gradient's stay below 5e-6 of its largest value).
@@ -154,6 +154,12 @@ KERNEL void transform_weights(const __global float *restrict w, __global vec *re
 #define TRANSFORM TRANSFORM_INPUT
 #endif
 
+/* The first pixel of tile i along an axis: tiles that interleave make 4 * rate pixels. */
+static int tile_begin(int i, int rate)
+{
+    return i / rate * 4 * rate + i % rate;
+}
+
 /*
  * Tiles [first, first + global size * TILE) of x [images][h][w][vectors] to v, where point p of
  * tile t and vector c lies at t / TILE * item_step + p * point_step + c * vector_step + t % TILE
@@ -163,25 +169,28 @@ KERNEL void transform_weights(const __global float *restrict w, __global vec *re
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 transform_images(const __global vec *restrict x, __global vec *restrict v, long item_step,
                  long point_step, long vector_step, long first, long tiles, int h, int w,
-                 int vectors, int tiles_h, int tiles_w, int pad_top, int pad_left)
+                 int vectors, int tiles_h, int tiles_w, int rate, int pad_top, int pad_left)
 {
     __global vec *block = v + (long)get_global_id(0) * item_step;
     for (int t = 0; t < TILE; t++) {
         const long tile = first + (long)get_global_id(0) * TILE + t;
         const long image = tile / tiles_w / tiles_h * h;
-        const int top = tile < tiles ? (int)(tile / tiles_w % tiles_h) * 4 - pad_top : h;
-        const int left = (int)(tile % tiles_w) * 4 - pad_left;
+        const int top =
+            tile < tiles ? tile_begin((int)(tile / tiles_w % tiles_h), rate) - pad_top : h;
+        const int left = tile_begin((int)(tile % tiles_w), rate) - pad_left;
         for (int c = 0; c < vectors; c++) {
             vec rows[SIDE][6];
             UNROLL
             for (int i = 0; i < SIDE; i++) {
                 vec d[SIDE];
-                const int y = top + i;
+                const int y = top + i * rate;
                 const __global vec *from = x + ((image + y) * w + left) * vectors + c;
                 UNROLL
-                for (int j = 0; j < SIDE; j++)
-                    d[j] = y >= 0 && y < h && left + j >= 0 && left + j < w ? from[j * vectors]
-                                                                            : (vec)(0.0f);
+                for (int j = 0; j < SIDE; j++) {
+                    const int column = left + j * rate;
+                    d[j] = y >= 0 && y < h && column >= 0 && column < w ? from[j * rate * vectors]
+                                                                        : (vec)(0.0f);
+                }
                 TRANSFORM(d, rows[i])
             }
             __global vec *to = block + c * vector_step + t;
@@ -213,8 +222,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 multiply(const __global float *restrict v, const __global vec *restrict u,
          const __global float *restrict scale, const __global float *restrict shift,
          const __global float *other, __global float *y, long first, long tiles, int source_vectors,
-         int h, int w, int channels, int tiles_h, int tiles_w, int activation, int accumulate,
-         __global float *restrict moments)
+         int h, int w, int channels, int tiles_h, int tiles_w, int rate, int activation,
+         int accumulate, __global float *restrict moments)
 {
     const long block = (long)get_global_id(0), group = (long)get_global_id(1);
     vec products[POINTS][GROUPS * TILE][BLOCK];
@@ -256,7 +265,8 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
         if (tile >= tiles)
             break;
         const long image = tile / tiles_w / tiles_h * h;
-        const int top = (int)(tile / tiles_w % tiles_h) * 4, left = (int)(tile % tiles_w) * 4;
+        const int top = tile_begin((int)(tile / tiles_w % tiles_h), rate);
+        const int left = tile_begin((int)(tile % tiles_w), rate);
         for (int b = 0; b < BLOCK; b++) {
             const long channel = (block * BLOCK + b) * VW;
             if (channel >= channels)
@@ -278,9 +288,10 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
                                   rows[3][j], rows[4][j], rows[5][j]};
                 vec r[4];
                 TRANSFORM_OUTPUT(m, r)
-                for (int i = 0; i < 4; i++)
-                    if (top + i < h && left + j < w) {
-                        const long at = ((image + top + i) * w + left + j) * channels + channel;
+                for (int i = 0; i < 4; i++) {
+                    const int row = top + i * rate, column = left + j * rate;
+                    if (row < h && column < w) {
+                        const long at = ((image + row) * w + column) * channels + channel;
                         vec value = fma(r[i], factor, summand);
                         if (other)
                             value += *(const __global vec *)(other + at);
@@ -292,11 +303,12 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
                         s += d;
                         q = fma(d, d, q);
                     }
+                }
             }
             sum[b] = t == 0 ? s : sum[b] + s;
             square[b] = t == 0 ? q : square[b] + q;
         }
-        count += min(h - top, 4) * min(w - left, 4);
+        count += min((h - top + rate - 1) / rate, 4) * min((w - left + rate - 1) / rate, 4);
     }
     if (!moments)
         return;

@@ -32,13 +32,18 @@ static void shapes(void **state)
         {IMAGE(7, 5, 7, 64), KERNEL(3, 3, 80)},   /* the weight gradient's groups of channels */
         {IMAGE(9, 5, 7, 32), KERNEL(3, 3, 32), PAD(2, 2, 2, 2)},
         {IMAGE(9, 5, 7, 16), KERNEL(3, 3, 48), VALID},
-        {IMAGE(1, 130, 41, 16), KERNEL(3, 3, 32)}, /* its ranges of tiles */
-        {IMAGE(2, 8, 8, 17), KERNEL(3, 3, 16)},    /* direct from here */
+        {IMAGE(1, 130, 41, 16), KERNEL(3, 3, 32)},                  /* its ranges of tiles */
+        {IMAGE(2, 21, 22, 32), KERNEL(3, 3, 48), RELU, RATE(2, 2)}, /* tiles that interleave */
+        {IMAGE(3, 13, 17, 16), KERNEL(3, 3, 32), RATE(4, 4)},
+        {IMAGE(3, 2, 35, 16), KERNEL(3, 3, 32), RATE(5, 5), PAD(10, 3, 4, 10)},
+        {IMAGE(2, 19, 23, 32), KERNEL(3, 3, 16), RATE(3, 3), VALID},
+        {IMAGE(2, 8, 8, 17), KERNEL(3, 3, 16)}, /* direct from here */
         {IMAGE(2, 8, 8, 16), KERNEL(3, 3, 19)},
         {IMAGE(2, 8, 8, 16), KERNEL(3, 3, 16), STRIDE(2, 1)},
         {IMAGE(2, 8, 8, 16), KERNEL(3, 3, 16), RATE(1, 2)},
         {IMAGE(2, 8, 8, 16), KERNEL(3, 1, 16)},
         {IMAGE(2, 3, 3, 16), KERNEL(3, 3, 16), PAD(3, 0, 3, 0)},
+        {IMAGE(2, 9, 9, 16), KERNEL(3, 3, 16), RATE(2, 2), PAD(5, 0, 4, 0)},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         conv_problem p = table[i];

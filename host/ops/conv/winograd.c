@@ -1,5 +1,5 @@
 /*
- * The Winograd solver: F(4x4, 3x3) for 3x3 convolutions with stride and rate 1 on a CPU
+ * The Winograd solver: F(4x4, 3x3) for 3x3 convolutions with stride 1 on a CPU
  * (cl/conv_winograd.cl). A quarter of the multiplications, at an error of a few 1e-6. The weight
  * gradient of few tiles is left to the direct solver.
  */
@@ -36,8 +36,8 @@ static bool applies(crn__schedule *schedule, const crn__conv *conv)
     const crn__window *w = &conv->window;
     int32_t width = (int32_t)profile->vector_width;
     for (int axis = 0; axis < 2; axis++)
-        if (w->kernel[axis] != 3 || w->stride[axis] != 1 || w->rate[axis] != 1 ||
-            w->pad_before[axis] > 2)
+        if (w->kernel[axis] != 3 || w->stride[axis] != 1 || w->rate[axis] != w->rate[0] ||
+            w->pad_before[axis] > 2 * w->rate[axis])
             return false;
     return profile->family == CRN__FAMILY_CPU && conv->ic % width == 0 && conv->oc % width == 0;
 }
@@ -97,11 +97,20 @@ static crn__tensor *transformed_weights(crn__schedule *schedule, const crn__conv
 typedef struct tiling {
     int64_t first, tiles;
     int32_t h, w; /* tiles of an image */
+    int32_t rate; /* pixels from row to row of a tile, and from column to column */
 } tiling;
+
+/* Tiles along an axis of `size` pixels: `rate` that interleave make 4 * rate of them. */
+static int32_t count_tiles(int32_t size, int32_t rate)
+{
+    int32_t rest = size % (4 * rate);
+    return size / (4 * rate) * rate + (rest < rate ? rest : rate);
+}
 
 static tiling tile_images(const crn__conv *conv, int32_t h, int32_t w)
 {
-    tiling t = {.h = (int32_t)crn__ceil_div(h, 4), .w = (int32_t)crn__ceil_div(w, 4)};
+    int32_t rate = conv->window.rate[0];
+    tiling t = {.h = count_tiles(h, rate), .w = count_tiles(w, rate), .rate = rate};
     t.tiles = (int64_t)conv->images * t.h * t.w;
     return t;
 }
@@ -120,7 +129,7 @@ static void transform_images(crn__schedule *schedule, crn__task *task, crn__tens
                                     CRN__LONG(steps[1]), CRN__LONG(steps[2]), CRN__LONG(t->first),
                                     CRN__LONG(t->tiles), CRN__INT(h), CRN__INT(w),
                                     CRN__INT(vectors), CRN__INT(t->h), CRN__INT(t->w),
-                                    CRN__INT(pad[0]), CRN__INT(pad[1])));
+                                    CRN__INT(t->rate), CRN__INT(pad[0]), CRN__INT(pad[1])));
 }
 
 /* Both directions: source images of `sc` channels, destination images of `dc`, of equal kind. */
@@ -133,7 +142,7 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
     int32_t pad[2] = {conv->window.pad_before[0], conv->window.pad_before[1]};
     if (gather)
         for (int axis = 0; axis < 2; axis++)
-            pad[axis] = 2 - pad[axis];
+            pad[axis] = 2 * conv->window.rate[axis] - pad[axis];
 
     tiling t = tile_images(conv, dh, dw);
     shape s = choose_shape(schedule, sc, dc, t.tiles);
@@ -168,7 +177,7 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
                           CRN__TENSOR(epilogue->shift), CRN__TENSOR(epilogue->other),
                           CRN__TENSOR(y), CRN__LONG(t.first), CRN__LONG(t.tiles), CRN__INT(vectors),
                           CRN__INT(dh), CRN__INT(dw), CRN__INT(dc), CRN__INT(t.h), CRN__INT(t.w),
-                          CRN__INT(crn__activation_code(epilogue->activation)),
+                          CRN__INT(t.rate), CRN__INT(crn__activation_code(epilogue->activation)),
                           CRN__INT(accumulate), CRN__TENSOR(moments)));
     }
 }
