@@ -2,8 +2,10 @@
  * Pointwise (1x1, stride 1) convolution on NHWC images, and its input gradient, for CPUs.
  *
  * A work-item owns a tile of TILE points by BLOCK vectors of channels in registers, as in
- * conv_direct.cl, and walks through the source channels while the next tile's source is fetched
- * into the cache. With TILE 12, the pointers to the points are in registers, too.
+ * conv_direct.cl, and walks through the source channels. Meanwhile it fetches into the caches what
+ * the tile's result will meet, the next tile's source, and its share of the weights of the group of
+ * blocks that the next work-item has: of few images a network's weights are read from memory. With
+ * TILE 12, the pointers to the points are in registers, too.
  *
  * Weights come packed [channel blocks][source channels][BLOCK vectors] (conv_pack.cl). VW divides
  * both sides' channels.
@@ -78,6 +80,11 @@ pointwise(const __global vec *restrict x, const __global vec *restrict w,
     const long begin = (long)get_global_id(1) * tiles * TILE;
     const long end = min(begin + tiles * TILE, points);
     vec reference[GROUP_BLOCKS][BLOCK], sum[GROUP_BLOCKS][BLOCK], square[GROUP_BLOCKS][BLOCK];
+    const __global float *meets = accumulate ? y : other;
+    /* Of a vector of source channels, the next group's weights that each tile fetches. */
+    const int share =
+        block_end < blocks ? (VW * BLOCK * TILE + (int)(end - begin) - 1) / (int)(end - begin) : 0;
+    const __global vec *later = w + (long)block_end * source * VW * BLOCK;
 
     for (long first = begin; first < end; first += TILE) {
         const int n = (int)min(points - first, (long)TILE);
@@ -96,7 +103,14 @@ pointwise(const __global vec *restrict x, const __global vec *restrict w,
                 for (int b = 0; b < BLOCK; b++)
                     acc[i][b] = (vec)(0.0f);
             }
+            if (meets)
+                for (int i = 0; i < TILE; i++)
+                    for (int b = 0; b < BLOCK; b++)
+                        PREFETCH(meets + min(first + i, points - 1) * channels +
+                                 (block * BLOCK + b) * VW);
             for (int c = 0; c < source; c++) {
+                for (int i = 0; i < share; i++)
+                    PREFETCH_LATER(later++);
                 if (fetches)
                     for (int i = 0; i < TILE; i++)
                         PREFETCH(next + c * TILE + i);

@@ -103,7 +103,7 @@ static split share_out(crn__schedule *schedule, register_tile tile, int64_t poin
     wanted = wanted > 0 ? wanted : 1;
     split s = {.blocks = ceil_div(dc, tile.block * (int32_t)tile.width),
                .all_tiles = ceil_div(points, tile.tile)};
-    if (s.blocks >= wanted / 2 && block_bytes * s.blocks > tile_bytes * s.all_tiles) {
+    if (s.blocks >= wanted / 4 && block_bytes * s.blocks > tile_bytes * s.all_tiles) {
         s.group = clamp(s.blocks / wanted, 1, MAX_GROUP);
         s.tiles = s.all_tiles;
         return s;

@@ -21,7 +21,7 @@
 /* Most register tiles a point that a work-item multiplies: up to 442 KB of products. */
 #define MAX_GROUPS 8
 /* From so many source channels on, a work-item multiplies more than two. */
-#define MANY_CHANNELS 512
+#define MANY_CHANNELS 256
 
 /* A register tile of `tile` tiles by `block` vectors; a work-item multiplies `groups` of them a
  * point. */
