@@ -112,7 +112,6 @@ static double copy_limit(void)
     crn__schedule *schedule = new_schedule();
     size_t count = crn__tensor_count(x);
     crn__task task = crn__task_flat(schedule, "limits.cl", "copy_limit", count);
-    crn__task_streams(schedule, &task, y, false);
     crn__schedule_add(schedule, &task,
                       CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(y),
                                     CRN__LONG(crn__flat_vectors(schedule, count))));

@@ -105,14 +105,15 @@ KERNEL void as_factor(const __global vec *mean, const __global vec *variance,
 /* y = activation((x - mean) * gamma * inverse + beta + other); other may be missing */
 KERNEL void forward(const __global vec *x, const __global vec *mean, const __global vec *inverse,
                     const __global vec *gamma, const __global vec *beta, const __global vec *other,
-                    __global vec *y, long rows, int vectors, int activation)
+                    __global vec *y, long rows, int vectors, int activation, int how)
 {
     ROW_RANGE(rows);
     for (long row = row_begin; row < row_end; row++)
         FOR_EACH_CHANNEL (c, vectors) {
             const long i = row * vectors + c;
             const vec n = fma(x[i] - mean[c], SCALE(c), SHIFT(c));
-            WRITE(&y[i], activate(other ? other[i] + n : n, activation), 0);
+            const vec value = activate(other ? other[i] + n : n, activation);
+            WRITE(&y[i], value, how);
         }
 }
 
@@ -175,11 +176,11 @@ KERNEL void backward_finalise(const __global vec *partial, __global vec *dgamma,
     }
 }
 
-/* dx (+)= gamma * inverse * (g - mean of g - n * mean of g * n); dx may be dy */
+/* dx (+)= gamma * inverse * (g - mean of g - n * mean of g * n); dx may be dy, not streamed then */
 KERNEL void backward(const __global vec *x, const __global vec *dy, const __global vec *mean,
                      const __global vec *inverse, const __global vec *gamma,
                      const __global vec *beta, const __global vec *means, __global vec *dx,
-                     long rows, int vectors, int activation, int accumulate)
+                     long rows, int vectors, int activation, int how)
 {
     ROW_RANGE(rows);
     for (long row = row_begin; row < row_end; row++)
@@ -188,6 +189,6 @@ KERNEL void backward(const __global vec *x, const __global vec *dy, const __glob
             const vec d = x[i] - mean[c], scale = SCALE(c);
             const vec g = activation_gradient(fma(d, scale, SHIFT(c)), dy[i], activation);
             const vec t = scale * (g - means[c] - d * inverse[c] * means[vectors + c]);
-            WRITE(&dx[i], t, accumulate);
+            WRITE(&dx[i], t, how);
         }
 }

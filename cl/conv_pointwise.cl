@@ -39,7 +39,7 @@
                     if (other)                                                                  \
                         value += *(const __global vec *)(other + at);                           \
                     acc[i][b] = activate(value, activation);                                    \
-                    WRITE((__global vec *)(y + at), acc[i][b], accumulate);                     \
+                    WRITE((__global vec *)(y + at), acc[i][b], how);                            \
                 }                                                                               \
             if (moments) {                                                                      \
                 if (first == begin) {                                                           \
@@ -72,7 +72,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 pointwise(const __global vec *restrict x, const __global vec *restrict w,
           const __global float *restrict scale, const __global float *restrict shift,
           const __global float *other, __global float *y, long points, int source, int channels,
-          int blocks, int group, int tiles, int activation, int accumulate,
+          int blocks, int group, int tiles, int activation, int how,
           __global float *restrict moments)
 {
     const int block_begin = (int)get_global_id(0) * group;
@@ -80,7 +80,7 @@ pointwise(const __global vec *restrict x, const __global vec *restrict w,
     const long begin = (long)get_global_id(1) * tiles * TILE;
     const long end = min(begin + tiles * TILE, points);
     vec reference[GROUP_BLOCKS][BLOCK], sum[GROUP_BLOCKS][BLOCK], square[GROUP_BLOCKS][BLOCK];
-    const __global float *meets = accumulate ? y : other;
+    const __global float *meets = how == ADDED ? y : other;
     /* Of a vector of source channels, the next group's weights that each tile fetches. */
     const int share =
         block_end < blocks ? (VW * BLOCK * TILE + (int)(end - begin) - 1) / (int)(end - begin) : 0;

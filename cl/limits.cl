@@ -24,9 +24,9 @@ KERNEL void fma_limit(__global vec *out, long n, float start)
     out[get_global_id(0)] = sum;
 }
 
-/* y = x, of n vectors. */
+/* y = x, of n vectors, more than the caches hold. */
 KERNEL void copy_limit(const __global vec *x, __global vec *y, long n)
 {
     FOR_EACH (i, n)
-        WRITE(&y[i], x[i], 0);
+        WRITE(&y[i], x[i], STREAMED);
 }

@@ -30,9 +30,9 @@
                 at = wins ? (ivec)(first + i * iw + j) : at;          \
             }                                                         \
         }                                                             \
-        WRITE(y + out + c, best, false);                              \
+        WRITE(y + out + c, best, how);                                \
         if (where)                                                    \
-            WRITE(where + out + c, at, false);                        \
+            WRITE(where + out + c, at, how);                          \
     }
 
 /*
@@ -40,7 +40,7 @@
  * equals); where may be missing.
  */
 KERNEL void max_forward(const __global vec *restrict x, __global vec *restrict y,
-                        __global ivec *restrict where, long rows, int vectors, GEOMETRY)
+                        __global ivec *restrict where, long rows, int vectors, int how, GEOMETRY)
 {
     const long line = (long)iw * vectors;
     ROW_RANGE(rows);
@@ -69,8 +69,7 @@ KERNEL void max_forward(const __global vec *restrict x, __global vec *restrict y
  * windows of one element.
  */
 KERNEL void max_backward(const __global vec *restrict dy, const __global ivec *restrict where,
-                         __global vec *restrict dx, long rows, int vectors, int accumulate,
-                         GEOMETRY)
+                         __global vec *restrict dx, long rows, int vectors, int how, GEOMETRY)
 {
     ROW_RANGE(rows);
     for (long row = row_begin; row < row_end; row++) {
@@ -79,7 +78,7 @@ KERNEL void max_backward(const __global vec *restrict dy, const __global ivec *r
         WINDOWS(i, sh, pad_top, kh, oh, y0, y1);
         for (int j = 0; j < iw; j++) {
             WINDOWS(j, sw, pad_left, kw, ow, x0, x1);
-            if (accumulate && (y0 >= y1 || x0 >= x1))
+            if (how == ADDED && (y0 >= y1 || x0 >= x1))
                 continue;
             FOR_EACH_CHANNEL (c, vectors) {
                 vec sum = (vec)(0.0f);
@@ -92,7 +91,7 @@ KERNEL void max_backward(const __global vec *restrict dy, const __global ivec *r
                             sum += dy[out];
                     }
                 const long in = (row * iw + j) * vectors + c;
-                WRITE(dx + in, sum, accumulate);
+                WRITE(dx + in, sum, how);
             }
         }
     }

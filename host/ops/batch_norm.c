@@ -99,14 +99,14 @@ static void apply(crn__schedule *schedule, const crn__call *norm, crn__tensor *o
     int32_t vectors, chunks;
     crn__task task = crn__task_rows(schedule, "batch_norm.cl", "forward", rows, crn__channels(x),
                                     &vectors, &chunks);
-    crn__task_streams(schedule, &task, y, false);
     crn__schedule_add(schedule, &task,
                       CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(norm->saved[MEAN]),
                                     CRN__TENSOR(norm->saved[INVERSE]),
                                     CRN__TENSOR(norm->inputs[GAMMA]),
                                     CRN__TENSOR(norm->inputs[BETA]), CRN__TENSOR(other),
                                     CRN__TENSOR(y), CRN__LONG(rows), CRN__INT(vectors),
-                                    CRN__INT(crn__activation_code(activation))));
+                                    CRN__INT(crn__activation_code(activation)),
+                                    CRN__INT(crn__how_to_write(schedule, y, false))));
 }
 
 static void forward(crn__schedule *schedule, crn__call *call)
@@ -164,15 +164,15 @@ static void backward(crn__schedule *schedule, crn__call *call)
     int32_t vectors, chunks;
     crn__task task = crn__task_rows(schedule, "batch_norm.cl", "backward", rows, crn__channels(x),
                                     &vectors, &chunks);
-    crn__task_streams(schedule, &task, dx, accumulate || dx == call->d_output);
+    crn__writing how =
+        dx == call->d_output ? CRN__OVER : crn__how_to_write(schedule, dx, accumulate);
     crn__schedule_add(
         schedule, &task,
         CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(call->d_output), CRN__TENSOR(call->saved[MEAN]),
                       CRN__TENSOR(call->saved[INVERSE]), CRN__TENSOR(call->inputs[GAMMA]),
                       CRN__TENSOR(call->inputs[BETA]), CRN__TENSOR(means), CRN__TENSOR(dx),
                       CRN__LONG(rows), CRN__INT(vectors),
-                      CRN__INT(crn__activation_code(call->attrs.activation)),
-                      CRN__INT(accumulate)));
+                      CRN__INT(crn__activation_code(call->attrs.activation)), CRN__INT(how)));
 }
 
 static void update(crn__schedule *schedule, crn__call *call)

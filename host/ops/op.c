@@ -141,15 +141,14 @@ crn__tensor *crn__make_moments(crn__schedule *schedule, crn__tensor *y, int64_t 
     return y->moments;
 }
 
-void crn__task_streams(crn__schedule *schedule, crn__task *task, const crn__tensor *written,
-                       bool accumulate)
+crn__writing crn__how_to_write(crn__schedule *schedule, const crn__tensor *written, bool accumulate)
 {
     uint64_t cache = crn_context_device(crn__schedule_context(schedule))->cache_memory;
-    if (accumulate || crn__schedule_profile(schedule)->family != CRN__FAMILY_CPU || cache == 0 ||
-        written->bytes < cache / STREAMED_CACHES)
-        return;
-    size_t used = strlen(task->options);
-    snprintf(task->options + used, sizeof task->options - used, " -DSTREAM");
+    if (accumulate)
+        return CRN__ADDED;
+    bool streamed = crn__schedule_profile(schedule)->family == CRN__FAMILY_CPU && cache > 0 &&
+                    written->bytes >= cache / STREAMED_CACHES;
+    return streamed ? CRN__STREAMED : CRN__OVER;
 }
 
 void crn__task_refreshes(crn__task *task, crn__tensor *derived, const crn__tensor *owner)

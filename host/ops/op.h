@@ -162,12 +162,11 @@ crn__task crn__task_flat(crn__schedule *schedule, const char *file, const char *
                          size_t count);
 /* What such a kernel takes as its count of vectors. */
 int64_t crn__flat_vectors(crn__schedule *schedule, size_t count);
-/*
- * The task writes all of `written` with WRITE: past the caches where the tensor does not fit them.
- * Comes after the task's options are set.
- */
-void crn__task_streams(crn__schedule *schedule, crn__task *task, const crn__tensor *written,
-                       bool accumulate);
+/* How a kernel writes a whole tensor, for its argument `how` (cl/common.clh): past the caches where
+ * the tensor does not fit them. */
+typedef enum crn__writing { CRN__OVER, CRN__ADDED, CRN__STREAMED } crn__writing;
+crn__writing crn__how_to_write(crn__schedule *schedule, const crn__tensor *written,
+                               bool accumulate);
 /* The task writes `derived`, a copy of `owner` in another layout: it runs when that is stale. */
 void crn__task_refreshes(crn__task *task, crn__tensor *derived, const crn__tensor *owner);
 /*

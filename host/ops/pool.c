@@ -43,10 +43,11 @@ static void forward(crn__schedule *schedule, crn__call *call)
     bool single = window->kernel[0] == 1 && window->kernel[1] == 1;
     if (call->has_backward && !single)
         call->saved[0] = crn__schedule_tensor(schedule, CRN_I32, &y->shape);
-    crn__task_streams(schedule, &task, y, false);
     crn__schedule_add(schedule, &task,
                       CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(y), CRN__TENSOR(call->saved[0]),
-                                    CRN__LONG(rows), CRN__INT(vectors), GEOMETRY(x, y, window)));
+                                    CRN__LONG(rows), CRN__INT(vectors),
+                                    CRN__INT(crn__how_to_write(schedule, y, false)),
+                                    GEOMETRY(x, y, window)));
 }
 
 static void backward(crn__schedule *schedule, crn__call *call)
@@ -66,10 +67,10 @@ static void backward(crn__schedule *schedule, crn__call *call)
                                         GEOMETRY(dx, dy, window)));
         return;
     }
-    crn__task_streams(schedule, &task, dx, accumulate);
     crn__schedule_add(schedule, &task,
                       CRN__OPERANDS(CRN__TENSOR(dy), CRN__TENSOR(call->saved[0]), CRN__TENSOR(dx),
-                                    CRN__LONG(rows), CRN__INT(vectors), CRN__INT(accumulate),
+                                    CRN__LONG(rows), CRN__INT(vectors),
+                                    CRN__INT(crn__how_to_write(schedule, dx, accumulate)),
                                     GEOMETRY(dx, dy, window)));
 }
 

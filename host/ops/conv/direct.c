@@ -159,18 +159,17 @@ static void convolve_points(crn__schedule *schedule, const crn__conv *conv, way 
         2,
         {(size_t)ceil_div(s.blocks, s.group), (size_t)ceil_div(s.all_tiles, s.tiles), 1},
         {1, 1, 1}};
-    crn__task_streams(schedule, &task, y, accumulate);
     crn__tensor *moments = epilogue->wants_moments
                                ? crn__make_moments(schedule, y, ceil_div(s.all_tiles, s.tiles))
                                : NULL;
-    crn__schedule_add(schedule, &task,
-                      CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(packed),
-                                    CRN__TENSOR(epilogue->scale), CRN__TENSOR(epilogue->shift),
-                                    CRN__TENSOR(epilogue->other), CRN__TENSOR(y), CRN__LONG(points),
-                                    CRN__INT(sc / (int32_t)tile.width), CRN__INT(dc),
-                                    CRN__INT(s.blocks), CRN__INT(s.group), CRN__INT(s.tiles),
-                                    CRN__INT(crn__activation_code(epilogue->activation)),
-                                    CRN__INT(accumulate), CRN__TENSOR(moments)));
+    crn__schedule_add(
+        schedule, &task,
+        CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(packed), CRN__TENSOR(epilogue->scale),
+                      CRN__TENSOR(epilogue->shift), CRN__TENSOR(epilogue->other), CRN__TENSOR(y),
+                      CRN__LONG(points), CRN__INT(sc / (int32_t)tile.width), CRN__INT(dc),
+                      CRN__INT(s.blocks), CRN__INT(s.group), CRN__INT(s.tiles),
+                      CRN__INT(crn__activation_code(epilogue->activation)),
+                      CRN__INT(crn__how_to_write(schedule, y, accumulate)), CRN__TENSOR(moments)));
 }
 
 /* Every direction that cl/conv_direct.cl computes: `x` is what it reads, `y` what it writes. */

@@ -71,6 +71,16 @@ static shape choose_shape(crn__schedule *schedule, int32_t source, int32_t desti
     return best;
 }
 
+/*
+ * A task of cl/conv_winograd_transform.cl, which is compiled for both ways once each: weights of
+ * one block, too, are few.
+ */
+static crn__task transform_task(const char *kernel, uint32_t width, int32_t block, bool backward)
+{
+    return crn__task_kernel("conv_winograd_transform.cl", kernel, "-DVW=%u -DGROUP=1 -DBLOCK=%d%s",
+                            width, block, backward ? " -DBACKWARD" : "");
+}
+
 static crn__tensor *transformed_weights(crn__schedule *schedule, const crn__conv *conv,
                                         crn__tensor *w, shape s, bool gather)
 {
@@ -80,12 +90,10 @@ static crn__tensor *transformed_weights(crn__schedule *schedule, const crn__conv
     char key[32];
     snprintf(key, sizeof key, "winograd %s %d", gather ? "gather" : "forward", s.block);
     crn__tensor *u = crn__schedule_derive(schedule, w, key, &dims);
-    crn__task task = crn__task_flat(schedule, "conv_winograd.cl", "transform_weights",
-                                    (size_t)(vectors * s.width * POINTS));
-    /* Always past the caches: most are too large for them, and every variant takes its time to
-     * compile. */
-    snprintf(task.options, sizeof task.options, "-DVW=%u -DGROUP=1 -DBLOCK=%d -DSTREAM%s", s.width,
-             s.block, gather ? " -DGATHER" : "");
+    crn__task task = transform_task("transform_weights", s.width, s.block, gather);
+    task.range =
+        crn__task_flat(schedule, task.file, task.kernel, (size_t)(vectors * s.width * POINTS))
+            .range;
     crn__task_refreshes(&task, u, w);
     crn__schedule_add(schedule, &task,
                       CRN__OPERANDS(CRN__TENSOR(w), CRN__TENSOR(u), CRN__LONG(vectors),
@@ -115,20 +123,28 @@ static tiling tile_images(const crn__conv *conv, int32_t h, int32_t w)
     return t;
 }
 
-/*
- * Appends the task, which has its options: images x of h x w pixels to v, for `items` blocks of
- * tiles. Steps in v from block to block, point to point and channels to channels, in vectors.
- */
-static void transform_images(crn__schedule *schedule, crn__task *task, crn__tensor *x, int32_t h,
-                             int32_t w, int32_t vectors, const int32_t pad[2], const tiling *t,
-                             int64_t items, const int64_t steps[3], crn__tensor *v)
+/* Where transform_images puts tiles, in vectors: steps from block to block of `tile` tiles, point
+ * to point and channels to channels. */
+typedef struct layout {
+    int32_t tile;
+    int64_t block, point, channels;
+} layout;
+
+/* Images x of h x w pixels and `channels` to v, for `blocks` of tiles; `backward`: x is the
+ * output's gradient. */
+static void transform_images(crn__schedule *schedule, crn__tensor *x, int32_t h, int32_t w,
+                             int32_t channels, const int32_t pad[2], bool backward, const tiling *t,
+                             int64_t blocks, layout l, crn__tensor *v)
 {
-    task->range = (crn__range){1, {(size_t)items, 1, 1}, {1, 1, 1}};
-    crn__schedule_add(schedule, task,
-                      CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(v), CRN__LONG(steps[0]),
-                                    CRN__LONG(steps[1]), CRN__LONG(steps[2]), CRN__LONG(t->first),
-                                    CRN__LONG(t->tiles), CRN__INT(h), CRN__INT(w),
-                                    CRN__INT(vectors), CRN__INT(t->h), CRN__INT(t->w),
+    uint32_t width = crn__schedule_profile(schedule)->vector_width;
+    int32_t vectors = channels / (int32_t)width;
+    crn__task task = transform_task("transform_images", width, 2, backward);
+    task.range = (crn__range){1, {(size_t)blocks, 1, 1}, {1, 1, 1}};
+    crn__schedule_add(schedule, &task,
+                      CRN__OPERANDS(CRN__TENSOR(x), CRN__TENSOR(v), CRN__LONG(l.block),
+                                    CRN__LONG(l.point), CRN__LONG(l.channels), CRN__INT(l.tile),
+                                    CRN__LONG(t->first), CRN__LONG(t->tiles), CRN__INT(h),
+                                    CRN__INT(w), CRN__INT(vectors), CRN__INT(t->h), CRN__INT(t->w),
                                     CRN__INT(t->rate), CRN__INT(pad[0]), CRN__INT(pad[1])));
 }
 
@@ -161,14 +177,12 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
     for (int64_t group = 0; group < all_groups; group += at_once) {
         int64_t n = all_groups - group < at_once ? all_groups - group : at_once;
         t.first = group * group_tiles;
-        crn__task task = crn__task_kernel("conv_winograd.cl", "transform_images",
+        const layout l = {s.tile, (int64_t)POINTS * vectors * s.tile, (int64_t)vectors * s.tile,
+                          s.tile};
+        transform_images(schedule, x, sh, sw, sc, pad, false, &t, n * s.groups, l, v);
+        crn__task task = crn__task_kernel("conv_winograd.cl", "multiply",
                                           "-DVW=%u -DGROUP=1 -DTILE=%d -DBLOCK=%d -DGROUPS=%d",
                                           s.width, s.tile, s.block, s.groups);
-        const int64_t steps[] = {(int64_t)POINTS * vectors * s.tile, (int64_t)vectors * s.tile,
-                                 s.tile};
-        transform_images(schedule, &task, x, sh, sw, vectors, pad, &t, n * s.groups, steps, v);
-        task.kernel = "multiply";
-        crn__task_streams(schedule, &task, y, accumulate);
         int64_t blocks = crn__ceil_div(dc, s.block * (int64_t)s.width);
         task.range = (crn__range){2, {(size_t)blocks, (size_t)n, 1}, {1, 1, 1}};
         crn__schedule_add(
@@ -178,7 +192,8 @@ static void convolve(crn__schedule *schedule, const crn__conv *conv, bool gather
                           CRN__TENSOR(y), CRN__LONG(t.first), CRN__LONG(t.tiles), CRN__INT(vectors),
                           CRN__INT(dh), CRN__INT(dw), CRN__INT(dc), CRN__INT(t.h), CRN__INT(t.w),
                           CRN__INT(t.rate), CRN__INT(crn__activation_code(epilogue->activation)),
-                          CRN__INT(accumulate), CRN__TENSOR(moments)));
+                          CRN__INT(crn__how_to_write(schedule, y, accumulate)),
+                          CRN__TENSOR(moments)));
     }
 }
 
@@ -245,8 +260,8 @@ static void weight_gradient(crn__schedule *schedule, const crn__conv *conv, crn_
 
     /* Lines between points: an odd number, so that they do not all fall on the same cache sets. */
     int64_t step = chunk + 1;
-    const int64_t steps[] = {STRIP, step, POINTS * step};
-    int32_t x_vectors = conv->ic / (int32_t)s.width, dy_vectors = conv->oc / (int32_t)s.width;
+    const layout l = {STRIP, STRIP, step, POINTS * step};
+    const int32_t none[] = {0, 0};
     crn__tensor *v = crn__schedule_workspace(schedule, (size_t)(POINTS * step * conv->ic));
     crn__tensor *u = crn__schedule_workspace(schedule, (size_t)(POINTS * step * conv->oc));
     size_t count = crn__tensor_count(dw);
@@ -256,21 +271,17 @@ static void weight_gradient(crn__schedule *schedule, const crn__conv *conv, crn_
     for (; t.first < t.tiles; t.first += chunk) {
         int64_t left = t.tiles - t.first;
         int64_t strips = crn__ceil_div(left < chunk ? left : chunk, STRIP);
-        crn__task task = crn__task_kernel("conv_winograd.cl", "transform_images",
-                                          "-DVW=%u -DGROUP=1 -DTILE=%d", s.width, STRIP);
-        transform_images(schedule, &task, x, conv->ih, conv->iw, x_vectors, conv->window.pad_before,
-                         &t, strips, steps, v);
-        task = crn__task_kernel("conv_winograd.cl", "transform_images",
-                                "-DVW=%u -DGROUP=1 -DTILE=%d -DGRADIENT", s.width, STRIP);
-        transform_images(schedule, &task, dy, conv->oh, conv->ow, dy_vectors,
-                         (const int32_t[]){0, 0}, &t, strips, steps, u);
-        task = crn__task_kernel("conv_winograd.cl", "multiply_weights",
-                                "-DVW=%u -DGROUP=1 -DROWS=%d -DBLOCK=%d -DGROUPS=%d", s.width,
-                                s.rows, s.block, s.groups);
-        task.range = (crn__range){3,
-                                  {(size_t)(conv->ic / (s.rows * s.groups)),
-                                   (size_t)(dy_vectors / s.block), (size_t)s.splits},
-                                  {1, 1, 1}};
+        transform_images(schedule, x, conv->ih, conv->iw, conv->ic, conv->window.pad_before, false,
+                         &t, strips, l, v);
+        transform_images(schedule, dy, conv->oh, conv->ow, conv->oc, none, true, &t, strips, l, u);
+        crn__task task = crn__task_kernel("conv_winograd.cl", "multiply_weights",
+                                          "-DVW=%u -DGROUP=1 -DROWS=%d -DBLOCK=%d -DGROUPS=%d",
+                                          s.width, s.rows, s.block, s.groups);
+        task.range =
+            (crn__range){3,
+                         {(size_t)(conv->ic / (s.rows * s.groups)),
+                          (size_t)(conv->oc / (s.block * (int32_t)s.width)), (size_t)s.splits},
+                         {1, 1, 1}};
         crn__schedule_add(schedule, &task,
                           CRN__OPERANDS(CRN__TENSOR(v), CRN__TENSOR(u), CRN__TENSOR(out),
                                         CRN__LONG(strips * STRIP), CRN__LONG(step),
