@@ -37,8 +37,8 @@ static crn_status open_kind(const char *path, crn_split split, crn_dataset *data
     }
     return crn__fail(error, CRN_FORMAT,
                      "%s: no data set: neither {train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz], "
-                     "nor images.npy and labels.npy, nor a folder a class with .png, .jpg or .jpeg "
-                     "files (perhaps in train and test)",
+                     "nor images.npy and labels.npy, nor a folder a class with .png, .jpg, .jpeg "
+                     "or .webp files (perhaps in train and test)",
                      path);
 }
 
@@ -119,7 +119,7 @@ static crn_status read_one(const crn_dataset *dataset, size_t index,
     if (index >= dataset->size)
         return crn__fail(error, CRN_INVALID, "image %zu of a data set of %zu", index,
                          dataset->size);
-    CRN__TRY(dataset->kind->read(dataset->source, index, &image, error));
+    CRN__TRY(dataset->kind->read(dataset->source, index, NULL, &image, error));
     crn__preprocess(&image, preprocessing, augment, index, out);
     crn__image_end(&image);
     return CRN_OK;

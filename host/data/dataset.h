@@ -7,8 +7,10 @@
 
 /* A kind of source. `source` is what its open function stored in the data set. */
 typedef struct crn__source_kind {
-    /* Image `index`, which exists; end with crn__image_end. Many threads may read at once. */
-    crn_status (*read)(const void *source, size_t index, crn__image *image, crn_error *error);
+    /* Image `index`, which exists; end with crn__image_end. Many threads may read at once.
+     * `decoding` is for files of pictures; the others' pixels are as they are. */
+    crn_status (*read)(const void *source, size_t index, const crn__decoding *decoding,
+                       crn__image *image, crn_error *error);
     /* Writes where the image came from, as snprintf does. */
     void (*name)(const void *source, size_t index, char *text, size_t size);
     void (*free)(void *source);

@@ -40,7 +40,7 @@ static bool has_image_suffix(const char *name)
 {
     const char *dot = strrchr(name, '.');
     return dot != NULL && (strcasecmp(dot, ".png") == 0 || strcasecmp(dot, ".jpg") == 0 ||
-                           strcasecmp(dot, ".jpeg") == 0);
+                           strcasecmp(dot, ".jpeg") == 0 || strcasecmp(dot, ".webp") == 0);
 }
 
 /* Links are followed to files, not to folders: a link upwards must not make a tree endless. */
@@ -113,13 +113,14 @@ static void name_image(const void *data, size_t index, char *text, size_t size)
              source->files[index]);
 }
 
-static crn_status read_image(const void *data, size_t index, crn__image *image, crn_error *error)
+static crn_status read_image(const void *data, size_t index, const crn__decoding *decoding,
+                             crn__image *image, crn_error *error)
 {
     const folder_source *source = data;
     char *path = crn__format("%s/%s/%s", source->folder, source->class_names[source->labels[index]],
                              source->files[index]);
     crn_status status =
-        path != NULL ? crn__image_load(path, image, error) : crn__fail_memory(error);
+        path != NULL ? crn__image_load(path, decoding, image, error) : crn__fail_memory(error);
     free(path);
     return status;
 }
@@ -192,8 +193,8 @@ static crn_status add_class(crn_dataset *dataset, folder_source *source, const c
     name_list files;
     crn_status status = list_folder(path, is_image_file, &files, error);
     if (status == CRN_OK && files.count == 0)
-        status =
-            crn__fail(error, CRN_FORMAT, "%s: a class without images (.png, .jpg or .jpeg)", path);
+        status = crn__fail(error, CRN_FORMAT,
+                           "%s: a class without images (.png, .jpg, .jpeg or .webp)", path);
     if (status == CRN_OK)
         status = add_files(dataset, source, &files, (int32_t)(known - dataset->class_names), error);
     free_names(&files);

@@ -51,7 +51,7 @@ typedef enum crn_split { CRN_SPLIT_TRAIN, CRN_SPLIT_TEST } crn_split;
  *  - IDX (MNIST family): {train,t10k}-images-idx3-ubyte and -labels-idx1-ubyte, each perhaps .gz;
  *  - NumPy: images.npy [N,H,W,C] or [N,H,W], uint8 or float32 (0…255), and labels.npy [N], an
  * integer type; for the test split test_images.npy and test_labels.npy;
- *  - a folder a class, each holding .png, .jpg and .jpeg files: class names are the sorted folder
+ *  - a folder a class, each holding .png, .jpg, .jpeg and .webp files: class names are the sorted folder
  * names. With subfolders train and test (or val) these are the splits. Where there is only one set,
  * both splits are that set, and crn_dataset_has_split(…, CRN_SPLIT_TEST) is false. Labels mean the
  * same in both splits. Symbolic links inside a folder are followed to regular files only.
@@ -81,7 +81,7 @@ CRN_API crn_status crn_dataset_read(const crn_dataset *dataset, const size_t *in
                                     const crn_preprocessing *preprocessing, uint64_t augment,
                                     float *images, int32_t *labels, crn_error *error);
 
-/* Decodes and preprocesses one PNG or JPEG file into [S, S, channels]. */
+/* Decodes and preprocesses one PNG, JPEG or WebP file into [S, S, channels]. */
 CRN_API crn_status crn_image_read(const char *path, const crn_preprocessing *preprocessing,
                                   float *image, crn_error *error);
 
