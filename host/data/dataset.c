@@ -119,10 +119,12 @@ static crn_status read_one(const crn_dataset *dataset, size_t index,
     if (index >= dataset->size)
         return crn__fail(error, CRN_INVALID, "image %zu of a data set of %zu", index,
                          dataset->size);
-    CRN__TRY(dataset->kind->read(dataset->source, index, NULL, &image, error));
-    crn__preprocess(&image, preprocessing, augment, index, out);
+    const crn__reading reading = {preprocessing, augment, index};
+    const crn__decoding decoding = crn__reading_decoding(&reading);
+    CRN__TRY(dataset->kind->read(dataset->source, index, &decoding, &image, error));
+    crn_status status = crn__preprocess(&image, preprocessing, augment, index, out);
     crn__image_end(&image);
-    return CRN_OK;
+    return status == CRN_OK ? CRN_OK : crn__fail_memory(error);
 }
 
 crn_status crn_dataset_read(const crn_dataset *dataset, const size_t *indices, size_t count,

@@ -83,8 +83,10 @@ crn_status crn_image_read(const char *path, const crn_preprocessing *preprocessi
 {
     CRN__TRY(crn__preprocessing_check(preprocessing, CRN_INVALID, error));
     crn__image loaded;
-    CRN__TRY(crn__image_load(path, NULL, &loaded, error));
-    crn__preprocess(&loaded, preprocessing, 0, 0, image);
+    const crn__reading reading = {.how = preprocessing};
+    const crn__decoding decoding = crn__reading_decoding(&reading);
+    CRN__TRY(crn__image_load(path, &decoding, &loaded, error));
+    crn_status status = crn__preprocess(&loaded, preprocessing, 0, 0, image);
     crn__image_end(&loaded);
-    return CRN_OK;
+    return status == CRN_OK ? CRN_OK : crn__fail_memory(error);
 }

@@ -218,8 +218,8 @@ static void presets_are_slims(void **state)
     assert_int_equal(vgg.resize_side, 256);
     assert_int_equal(vgg.channels, 3);
     crn_preprocessing inception = crn_preprocessing_inception(299, 3);
-    assert_int_equal(inception.resize_side, 342); /* 299 / 0.875, rounded up */
-    assert_int_equal(crn_preprocessing_inception(28, 1).resize_side, 0);
+    assert_true(inception.resize_side == 0 && inception.central_fraction == 0.875f);
+    assert_true(crn_preprocessing_inception(28, 1).central_fraction == 0);
     assert_ok(crn__preprocessing_check(&vgg, CRN_INVALID, &error));
     assert_ok(crn__preprocessing_check(&inception, CRN_INVALID, &error));
 }
@@ -235,7 +235,8 @@ static void json_goes_there_and_back(void **state)
     assert_string_equal(text,
                         "{\"image_size\":224,\"resize_side\":256,\"channels\":3,"
                         "\"mean\":[123.68,116.779999,103.940002],\"scale\":[1.0,0.333333343,1.0],"
-                        "\"random_crop\":false,\"random_flip\":true}");
+                        "\"random_crop\":false,\"random_flip\":true,"
+                        "\"exif_orientation\":true,\"shrink\":\"training\"}");
     assert_ok(crn_preprocessing_from_json(text, &back, &error));
     assert_int_equal(back.size, sizeof back);
     assert_memory_equal(back.mean, how.mean, sizeof how.mean);
