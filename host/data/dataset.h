@@ -42,6 +42,18 @@ crn_status crn__folder_dataset_matches(const char *folder, bool *matches, crn_er
 crn_status crn__folder_dataset_open(const char *folder, crn_split split, crn_dataset *dataset,
                                     crn_error *error);
 
+crn_status crn__csv_dataset_matches(const char *folder, bool *matches, crn_error *error);
+crn_status crn__csv_dataset_open(const char *folder, crn_split split, crn_dataset *dataset,
+                                 crn_error *error);
+crn_status crn__tfrecord_dataset_matches(const char *folder, bool *matches, crn_error *error);
+crn_status crn__tfrecord_dataset_open(const char *folder, crn_split split, crn_dataset *dataset,
+                                      crn_error *error);
+
+/* A file that is a data set by itself. */
+crn_status crn__tfrecord_file_matches(const char *path, bool *matches, crn_error *error);
+crn_status crn__tfrecord_file_open(const char *path, crn_dataset *dataset, crn_error *error);
+crn_status crn__csv_file_open(const char *path, crn_dataset *dataset, crn_error *error);
+
 /* ---- shared by the kinds ---- */
 
 /* *has: whether the folder holds a regular file, or a link to one, of that name. */

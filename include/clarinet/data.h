@@ -118,17 +118,37 @@ typedef struct crn_dataset crn_dataset;
 typedef enum crn_split { CRN_SPLIT_TRAIN, CRN_SPLIT_TEST } crn_split;
 
 /*
- * Opens a folder and finds out what it is:
+ * Opens a folder, or one of the files below, and finds out what it is:
  *  - IDX (MNIST family): {train,t10k}-images-idx3-ubyte and -labels-idx1-ubyte, each perhaps .gz;
  *  - NumPy: images.npy [N,H,W,C] or [N,H,W], uint8 or float32 (0…255), and labels.npy [N], an
- * integer type; for the test split test_images.npy and test_labels.npy;
+ *    integer type; for the test split test_images.npy and test_labels.npy;
+ *  - CSV (RFC 4180): a file, or train.csv and perhaps test.csv, val.csv or validation.csv in a
+ *    folder. Rows are path,label; a first row may name the columns (path, file, filename, filepath
+ *    or image; label or class), and there may then be others. Paths are relative to the file's
+ *    folder or absolute, and may lead anywhere. Labels are numbers if all are; else classes are
+ *    the sorted labels of training;
+ *  - TFRecord: a file, or shards in a folder, of tf.Example with TF-slim's keys image/encoded (any
+ *    kind of picture) and image/class/label: NAME_train_00000-of-00005.tfrecord, also without
+ *    NAME or suffix, and likewise test, validation or val. Class names are from labels.txt, lines
+ *    "0:daisy", in the same folder. All files are scanned once for what stands where; data are
+ *    checked against their checksums when they are read;
  *  - a folder a class, each holding .png, .jpg, .jpeg and .webp files: class names are the sorted
- * folder names. With subfolders train and test (or val) these are the splits. Where there is only
- * one set, both splits are that set, and crn_dataset_has_split(…, CRN_SPLIT_TEST) is false. Labels
- * mean the same in both splits. Symbolic links inside a folder are followed to regular files only.
+ *    folder names. With subfolders train and test (or val) these are the splits.
+ * Where there is only one set, both splits are that set, and crn_dataset_has_split(…,
+ * CRN_SPLIT_TEST) is false: see crn_dataset_split. Labels mean the same in both splits. Symbolic
+ * links inside a folder are followed to regular files only.
  */
 CRN_API crn_status crn_dataset_open(const char *path, crn_split split, crn_dataset **out,
                                     crn_error *error);
+/*
+ * A part of a data set that has no test split: of each class, about `fraction` (0…1, both excluded)
+ * of the images are the test split, and the others training's; a class's last image is never taken
+ * from training. Which, depends on the seed and on the number of images of each class alone, so
+ * that the two parts are disjoint and the same in every run. `dataset` must live longer than
+ * *out. CRN_INVALID when a part would be empty.
+ */
+CRN_API crn_status crn_dataset_split(const crn_dataset *dataset, double fraction, uint64_t seed,
+                                     crn_split part, crn_dataset **out, crn_error *error);
 CRN_API void crn_dataset_free(crn_dataset *dataset);
 CRN_API bool crn_dataset_has_split(const crn_dataset *dataset, crn_split split);
 CRN_API size_t crn_dataset_size(const crn_dataset *dataset);
