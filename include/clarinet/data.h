@@ -179,6 +179,34 @@ CRN_API crn_status crn_image_read(const char *path, const crn_preprocessing *pre
 /* A permutation of 0…count-1 that depends on seed and epoch alone. */
 CRN_API void crn_shuffle(uint64_t seed, uint64_t epoch, size_t *order, size_t count);
 
+/* ---- mixing the images of a batch ---- */
+
+/* Both are for training with soft labels: see crn_mix_batch. 0 is without. */
+typedef struct crn_mix {
+    size_t size;
+    float mixup_alpha;  /* mixup (Zhang et al. 2018): 0.2 for ImageNet, 1 for CIFAR */
+    float cutmix_alpha; /* CutMix (Yun et al. 2019): 1 */
+} crn_mix;
+
+#define CRN_MIX_INIT          \
+    {                         \
+        sizeof(crn_mix), 0, 0 \
+    }
+
+/*
+ * Mixes each of `count` images [count,height,width,channels], in place, with the one before it (the
+ * first with the last), and fills soft_labels [count,classes]: 1 where the label is, or with
+ * lambda from Beta(alpha, alpha), drawn once for the batch,
+ *   mixup:  image = lambda image + (1-lambda) other,  label likewise;
+ *   CutMix: a box of sides height sqrt(1-lambda) and width sqrt(1-lambda) around a random point,
+ *           less what is outside the image, is the other's; lambda becomes 1 - box / image.
+ * With both alphas above 0 it is one or the other, each for half of the batches. What is drawn
+ * depends on the seed alone. CRN_INVALID for a label outside 0…classes-1, or negative alphas.
+ */
+CRN_API crn_status crn_mix_batch(const crn_mix *mix, uint64_t seed, float *images,
+                                 const crn_shape *shape, const int32_t *labels, size_t classes,
+                                 float *soft_labels, crn_error *error);
+
 /* ---- .npy ---- */
 
 /* Reads float32, float64, any integer type or bool as float32, row-major, little-endian. *data is
