@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/memory.h"
 
@@ -85,55 +86,60 @@ static bool make_axis(const side *d, crn_resize resize, int32_t s, axis *a)
     return true;
 }
 
-/* Row `row` of the image along the axis: out [s, channels]. */
-#define RESAMPLE_ROW(name, type)                                                          \
-    static void name(const type *row, const axis *x, int32_t s, int channels, float *out) \
-    {                                                                                     \
-        for (int32_t i = 0; i < s; i++) {                                                 \
-            const type *from = row + (size_t)x->first[i] * (size_t)channels;              \
-            const float *weights = x->weights + (size_t)i * (size_t)x->most;              \
-            float sum[3] = {0};                                                           \
-            for (int32_t k = 0; k < x->count[i]; k++)                                     \
-                for (int c = 0; c < channels; c++)                                        \
-                    sum[c] += weights[k] * (float)*from++;                                \
-            for (int c = 0; c < channels; c++)                                            \
-                *out++ = sum[c];                                                          \
-        }                                                                                 \
+/* A stored row along the axis: out [s, channels]. The number of channels is constant in each, so
+ * that their loop is unrolled. */
+#define RESAMPLE_ROW(name, type, channels)                                   \
+    static void name(const type *row, const axis *x, int32_t s, float *out)  \
+    {                                                                        \
+        for (int32_t i = 0; i < s; i++, out += channels) {                   \
+            const type *from = row + (size_t)x->first[i] * channels;         \
+            const float *weights = x->weights + (size_t)i * (size_t)x->most; \
+            float sum[channels] = {0};                                       \
+            for (int32_t k = 0; k < x->count[i]; k++, from += channels)      \
+                for (int c = 0; c < channels; c++)                           \
+                    sum[c] += weights[k] * (float)from[c];                   \
+            for (int c = 0; c < channels; c++)                               \
+                out[c] = sum[c];                                             \
+        }                                                                    \
     }
-RESAMPLE_ROW(row_of_bytes, uint8_t)
-RESAMPLE_ROW(row_of_floats, float)
+RESAMPLE_ROW(grey_bytes, uint8_t, 1)
+RESAMPLE_ROW(grey_floats, float, 1)
+RESAMPLE_ROW(colour_bytes, uint8_t, 3)
+RESAMPLE_ROW(colour_floats, float, 3)
 #undef RESAMPLE_ROW
 
 static void resample_row(const crn__image *image, int32_t row, const axis *x, int32_t s, float *out)
 {
     size_t at = (size_t)row * (size_t)image->width * (size_t)image->channels;
-    if (image->bytes == NULL)
-        row_of_floats(image->floats + at, x, s, image->channels, out);
-    else if (image->channels == 3) /* constant, so that the loop over channels is unrolled */
-        row_of_bytes(image->bytes + at, x, s, 3, out);
+    if (image->bytes != NULL)
+        (image->channels == 3 ? colour_bytes : grey_bytes)(image->bytes + at, x, s, out);
     else
-        row_of_bytes(image->bytes + at, x, s, image->channels, out);
+        (image->channels == 3 ? colour_floats : grey_floats)(image->floats + at, x, s, out);
 }
 
 /* rows: room for y->most stored rows, each resampled along x once; row r lies in r % most. */
 static void resample_columns(const crn__image *image, const axis *y, const axis *x, int32_t s,
-                             float *rows, int32_t *held, float *out)
+                             float *restrict rows, int32_t *held, float *restrict out)
 {
     size_t length = (size_t)s * (size_t)image->channels;
     for (int32_t i = 0; i < y->most; i++)
         held[i] = -1;
     for (int32_t i = 0; i < s; i++, out += length) {
         const float *weights = y->weights + (size_t)i * (size_t)y->most;
-        for (size_t j = 0; j < length; j++)
-            out[j] = 0;
+        if (y->count[i] == 0)
+            memset(out, 0, length * sizeof *out);
         for (int32_t k = 0; k < y->count[i]; k++) {
             int32_t row = y->first[i] + k, slot = row % y->most;
             float *from = rows + (size_t)slot * length, weight = weights[k];
             if (held[slot] != row)
                 resample_row(image, row, x, s, from);
             held[slot] = row;
-            for (size_t j = 0; j < length; j++)
-                out[j] += weight * from[j];
+            if (k == 0)
+                for (size_t j = 0; j < length; j++)
+                    out[j] = weight * from[j];
+            else
+                for (size_t j = 0; j < length; j++)
+                    out[j] += weight * from[j];
         }
     }
 }
