@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "core/error.h"
@@ -18,7 +19,23 @@ static const struct {
     crn_status (*open)(const char *folder, crn_split split, crn_dataset *dataset, crn_error *error);
 } kinds[] = {{crn__idx_dataset_matches, crn__idx_dataset_open},
              {crn__npy_dataset_matches, crn__npy_dataset_open},
+             {crn__csv_dataset_matches, crn__csv_dataset_open},
+             {crn__tfrecord_dataset_matches, crn__tfrecord_dataset_open},
              {crn__folder_dataset_matches, crn__folder_dataset_open}};
+
+/* A TFRecord file by its name or its first checksum, a CSV by its name: it could be any text. */
+static crn_status open_file(const char *path, crn_dataset *dataset, crn_error *error)
+{
+    bool matches;
+    const char *dot = strrchr(path, '.');
+    if (dot != NULL && strcasecmp(dot, ".csv") == 0)
+        return crn__csv_file_open(path, dataset, error);
+    CRN__TRY(crn__tfrecord_file_matches(path, &matches, error));
+    if (matches)
+        return crn__tfrecord_file_open(path, dataset, error);
+    return crn__fail(error, CRN_INVALID,
+                     "%s: a data set is a folder, a .csv file or a TFRecord file", path);
+}
 
 static crn_status open_kind(const char *path, crn_split split, crn_dataset *dataset,
                             crn_error *error)
@@ -28,7 +45,7 @@ static crn_status open_kind(const char *path, crn_split split, crn_dataset *data
         return crn__fail(error, errno == ENOENT || errno == ENOTDIR ? CRN_NOT_FOUND : CRN_IO,
                          "%s: %s", path, strerror(errno));
     if (!S_ISDIR(status.st_mode))
-        return crn__fail(error, CRN_INVALID, "%s: a data set is a folder", path);
+        return open_file(path, dataset, error);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         bool matches;
         CRN__TRY(kinds[i].matches(path, &matches, error));
@@ -37,8 +54,9 @@ static crn_status open_kind(const char *path, crn_split split, crn_dataset *data
     }
     return crn__fail(error, CRN_FORMAT,
                      "%s: no data set: neither {train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz], "
-                     "nor images.npy and labels.npy, nor a folder a class with .png, .jpg or .jpeg "
-                     "files (perhaps in train and test)",
+                     "nor images.npy and labels.npy, nor train.csv, nor shards like "
+                     "train-00000-of-00005.tfrecord, nor a folder a class with .png, .jpg, .jpeg "
+                     "or .webp files (perhaps in train and test)",
                      path);
 }
 
@@ -119,10 +137,12 @@ static crn_status read_one(const crn_dataset *dataset, size_t index,
     if (index >= dataset->size)
         return crn__fail(error, CRN_INVALID, "image %zu of a data set of %zu", index,
                          dataset->size);
-    CRN__TRY(dataset->kind->read(dataset->source, index, &image, error));
-    crn__preprocess(&image, preprocessing, augment, index, out);
+    const crn__reading reading = {preprocessing, augment, index};
+    const crn__decoding decoding = crn__reading_decoding(&reading);
+    CRN__TRY(dataset->kind->read(dataset->source, index, &decoding, &image, error));
+    crn_status status = crn__preprocess(&image, preprocessing, augment, index, out);
     crn__image_end(&image);
-    return CRN_OK;
+    return status == CRN_OK ? CRN_OK : crn__fail_memory(error);
 }
 
 crn_status crn_dataset_read(const crn_dataset *dataset, const size_t *indices, size_t count,

@@ -7,8 +7,10 @@
 
 /* A kind of source. `source` is what its open function stored in the data set. */
 typedef struct crn__source_kind {
-    /* Image `index`, which exists; end with crn__image_end. Many threads may read at once. */
-    crn_status (*read)(const void *source, size_t index, crn__image *image, crn_error *error);
+    /* Image `index`, which exists; end with crn__image_end. Many threads may read at once.
+     * `decoding` is for files of pictures; the others' pixels are as they are. */
+    crn_status (*read)(const void *source, size_t index, const crn__decoding *decoding,
+                       crn__image *image, crn_error *error);
     /* Writes where the image came from, as snprintf does. */
     void (*name)(const void *source, size_t index, char *text, size_t size);
     void (*free)(void *source);
@@ -39,6 +41,18 @@ crn_status crn__npy_dataset_open(const char *folder, crn_split split, crn_datase
 crn_status crn__folder_dataset_matches(const char *folder, bool *matches, crn_error *error);
 crn_status crn__folder_dataset_open(const char *folder, crn_split split, crn_dataset *dataset,
                                     crn_error *error);
+
+crn_status crn__csv_dataset_matches(const char *folder, bool *matches, crn_error *error);
+crn_status crn__csv_dataset_open(const char *folder, crn_split split, crn_dataset *dataset,
+                                 crn_error *error);
+crn_status crn__tfrecord_dataset_matches(const char *folder, bool *matches, crn_error *error);
+crn_status crn__tfrecord_dataset_open(const char *folder, crn_split split, crn_dataset *dataset,
+                                      crn_error *error);
+
+/* A file that is a data set by itself. */
+crn_status crn__tfrecord_file_matches(const char *path, bool *matches, crn_error *error);
+crn_status crn__tfrecord_file_open(const char *path, crn_dataset *dataset, crn_error *error);
+crn_status crn__csv_file_open(const char *path, crn_dataset *dataset, crn_error *error);
 
 /* ---- shared by the kinds ---- */
 

@@ -1,6 +1,4 @@
 /* A folder of class folders of pictures; perhaps two of them, train and test (or val). */
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,12 +9,8 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "data/dataset.h"
+#include "data/listing.h"
 #include "formats/json_text.h"
-
-typedef struct name_list {
-    char **names;
-    size_t count, capacity;
-} name_list;
 
 typedef struct folder_source {
     char *folder;
@@ -28,19 +22,11 @@ typedef struct folder_source {
 
 /* ---- reading folders ---- */
 
-static void free_names(name_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        free(list->names[i]);
-    free(list->names);
-    *list = (name_list){0};
-}
-
 static bool has_image_suffix(const char *name)
 {
     const char *dot = strrchr(name, '.');
     return dot != NULL && (strcasecmp(dot, ".png") == 0 || strcasecmp(dot, ".jpg") == 0 ||
-                           strcasecmp(dot, ".jpeg") == 0);
+                           strcasecmp(dot, ".jpeg") == 0 || strcasecmp(dot, ".webp") == 0);
 }
 
 /* Links are followed to files, not to folders: a link upwards must not make a tree endless. */
@@ -57,50 +43,12 @@ static bool is_image_file(int folder, const char *name)
            S_ISREG(status.st_mode);
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The names in a folder that `wanted` accepts, sorted. Names that begin with a dot never are. */
-static crn_status list_folder(const char *path, bool (*wanted)(int folder, const char *name),
-                              name_list *out, crn_error *error)
-{
-    *out = (name_list){0};
-    DIR *folder = opendir(path);
-    if (folder == NULL)
-        return errno == ENOMEM ? crn__fail_memory(error)
-                               : crn__fail(error, CRN_IO, "%s: %s", path, strerror(errno));
-    crn_status status = CRN_OK;
-    while (status == CRN_OK) {
-        errno = 0;
-        const struct dirent *entry = readdir(folder);
-        if (entry == NULL && errno != 0)
-            status = crn__fail(error, CRN_IO, "%s: %s", path, strerror(errno));
-        if (entry == NULL)
-            break;
-        if (entry->d_name[0] == '.' || !wanted(dirfd(folder), entry->d_name))
-            continue;
-        if (!crn__grow((void **)&out->names, out->count, &out->capacity, sizeof *out->names) ||
-            (out->names[out->count] = crn__strdup(entry->d_name)) == NULL)
-            status = crn__fail_memory(error);
-        else
-            out->count++;
-    }
-    closedir(folder);
-    if (status != CRN_OK)
-        free_names(out);
-    else if (out->count > 0)
-        qsort(out->names, out->count, sizeof *out->names, compare_names);
-    return status;
-}
-
 crn_status crn__folder_dataset_matches(const char *folder, bool *matches, crn_error *error)
 {
-    name_list classes;
-    CRN__TRY(list_folder(folder, is_class_folder, &classes, error));
+    crn__names classes;
+    CRN__TRY(crn__list_folder(folder, is_class_folder, &classes, error));
     *matches = classes.count > 0;
-    free_names(&classes);
+    crn__names_end(&classes);
     return CRN_OK;
 }
 
@@ -113,13 +61,14 @@ static void name_image(const void *data, size_t index, char *text, size_t size)
              source->files[index]);
 }
 
-static crn_status read_image(const void *data, size_t index, crn__image *image, crn_error *error)
+static crn_status read_image(const void *data, size_t index, const crn__decoding *decoding,
+                             crn__image *image, crn_error *error)
 {
     const folder_source *source = data;
     char *path = crn__format("%s/%s/%s", source->folder, source->class_names[source->labels[index]],
                              source->files[index]);
     crn_status status =
-        path != NULL ? crn__image_load(path, image, error) : crn__fail_memory(error);
+        path != NULL ? crn__image_load(path, decoding, image, error) : crn__fail_memory(error);
     free(path);
     return status;
 }
@@ -157,7 +106,7 @@ static crn_status find_split(const char *folder, const char *name, char **path, 
 }
 
 /* Appends a class folder's files, which the source then owns. */
-static crn_status add_files(crn_dataset *dataset, folder_source *source, name_list *files,
+static crn_status add_files(crn_dataset *dataset, folder_source *source, crn__names *files,
                             int32_t label, crn_error *error)
 {
     size_t total = source->count + files->count;
@@ -181,28 +130,28 @@ static crn_status add_files(crn_dataset *dataset, folder_source *source, name_li
 static crn_status add_class(crn_dataset *dataset, folder_source *source, const char *name,
                             crn_error *error)
 {
-    char **known =
-        bsearch(&name, dataset->class_names, dataset->class_count, sizeof *known, compare_names);
+    char **known = bsearch(&name, dataset->class_names, dataset->class_count, sizeof *known,
+                           crn__compare_names);
     if (known == NULL)
         return crn__fail(error, CRN_FORMAT, "%s/%s: training has no class of that name",
                          source->folder, name);
     char *path = crn__path_join(source->folder, name);
     if (path == NULL)
         return crn__fail_memory(error);
-    name_list files;
-    crn_status status = list_folder(path, is_image_file, &files, error);
+    crn__names files;
+    crn_status status = crn__list_folder(path, is_image_file, &files, error);
     if (status == CRN_OK && files.count == 0)
-        status =
-            crn__fail(error, CRN_FORMAT, "%s: a class without images (.png, .jpg or .jpeg)", path);
+        status = crn__fail(error, CRN_FORMAT,
+                           "%s: a class without images (.png, .jpg, .jpeg or .webp)", path);
     if (status == CRN_OK)
         status = add_files(dataset, source, &files, (int32_t)(known - dataset->class_names), error);
-    free_names(&files);
+    crn__names_end(&files);
     free(path);
     return status;
 }
 
 /* Class names go into checkpoints, as JSON: better refused before a training than after it. */
-static crn_status check_class_names(const char *folder, const name_list *classes, crn_error *error)
+static crn_status check_class_names(const char *folder, const crn__names *classes, crn_error *error)
 {
     for (size_t i = 0; i < classes->count; i++)
         if (!crn__is_utf8(classes->names[i]))
@@ -215,8 +164,8 @@ static crn_status check_class_names(const char *folder, const name_list *classes
 static crn_status open_split(const char *train, const char *folder, crn_dataset *dataset,
                              crn_error *error)
 {
-    name_list classes;
-    CRN__TRY(list_folder(train, is_class_folder, &classes, error));
+    crn__names classes;
+    CRN__TRY(crn__list_folder(train, is_class_folder, &classes, error));
     dataset->class_names = classes.names;
     dataset->class_count = classes.count;
     CRN__TRY(check_class_names(train, &classes, error));
@@ -231,12 +180,12 @@ static crn_status open_split(const char *train, const char *folder, crn_dataset 
     if (source->folder == NULL)
         return crn__fail_memory(error);
 
-    name_list present;
-    CRN__TRY(list_folder(folder, is_class_folder, &present, error));
+    crn__names present;
+    CRN__TRY(crn__list_folder(folder, is_class_folder, &present, error));
     crn_status status = CRN_OK;
     for (size_t i = 0; i < present.count && status == CRN_OK; i++)
         status = add_class(dataset, source, present.names[i], error);
-    free_names(&present);
+    crn__names_end(&present);
     return status;
 }
 

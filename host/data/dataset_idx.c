@@ -51,8 +51,10 @@ crn_status crn__idx_dataset_matches(const char *folder, bool *matches, crn_error
     return CRN_OK;
 }
 
-static crn_status read_image(const void *source, size_t index, crn__image *image, crn_error *error)
+static crn_status read_image(const void *source, size_t index, const crn__decoding *decoding,
+                             crn__image *image, crn_error *error)
 {
+    (void)decoding;
     (void)error;
     const crn__idx *images = &((const idx_source *)source)->images;
     int64_t height = images->shape.dims[1], width = images->shape.dims[2];

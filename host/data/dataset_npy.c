@@ -31,8 +31,10 @@ static bool all_in_range(const float *values, size_t count)
     return true;
 }
 
-static crn_status read_image(const void *data, size_t index, crn__image *image, crn_error *error)
+static crn_status read_image(const void *data, size_t index, const crn__decoding *decoding,
+                             crn__image *image, crn_error *error)
 {
+    (void)decoding;
     const npy_source *source = data;
     const crn__npy *npy = &source->images;
     bool floats = npy->type == CRN__NPY_F32;

@@ -89,14 +89,21 @@ static bool read_pixels(decoder *d)
     return true;
 }
 
-/* Leaves out alpha, in place: the image lies over black. */
-static void composite(unsigned char *pixels, size_t count, int channels)
+#ifdef PNG_eXIf_SUPPORTED
+static int orientation_of(decoder *d)
 {
-    unsigned char *out = pixels;
-    for (size_t i = 0; i < count; i++, pixels += channels)
-        for (int c = 0; c < channels - 1; c++)
-            *out++ = (unsigned char)((pixels[c] * pixels[channels - 1] + 127) / 255);
+    png_uint_32 size = 0;
+    png_bytep data = NULL;
+    bool has = png_get_eXIf_1(d->png, d->info, &size, &data) != 0 && data != NULL;
+    return has ? crn__exif_orientation(data, size) : 1;
 }
+#else
+static int orientation_of(decoder *d)
+{
+    (void)d;
+    return 1;
+}
+#endif
 
 static crn_status fail(const decoder *d, const char *path, crn_error *error)
 {
@@ -104,7 +111,8 @@ static crn_status fail(const decoder *d, const char *path, crn_error *error)
                         : crn__fail(error, CRN_FORMAT, "%s: broken PNG: %s", path, d->message);
 }
 
-static crn_status decode(decoder *d, const char *path, crn__image *out, crn_error *error)
+static crn_status decode(decoder *d, const char *path, int *orientation, crn__image *out,
+                         crn_error *error)
 {
     if (!read_header(d))
         return fail(d, path, error);
@@ -125,24 +133,26 @@ static crn_status decode(decoder *d, const char *path, crn__image *out, crn_erro
 
     bool alpha = channels == 2 || channels == 4;
     if (alpha)
-        composite(d->pixels, height * width, channels);
+        crn__composite(d->pixels, height * width, channels);
     *out = (crn__image){.height = (int32_t)height,
                         .width = (int32_t)width,
                         .channels = channels - alpha,
                         .bytes = d->pixels,
                         .owned = d->pixels};
     d->pixels = NULL;
+    *orientation = orientation_of(d);
     return CRN_OK;
 }
 
 crn_status crn__png_decode(const char *path, const unsigned char *data, size_t size,
-                           crn__image *out, crn_error *error)
+                           int *orientation, crn__image *out, crn_error *error)
 {
     decoder d = {.data = data, .size = size};
     d.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &d, on_error, on_warning, &d, on_malloc,
                                      on_free);
     d.info = d.png != NULL ? png_create_info_struct(d.png) : NULL;
-    crn_status status = d.info != NULL ? decode(&d, path, out, error) : crn__fail_memory(error);
+    crn_status status =
+        d.info != NULL ? decode(&d, path, orientation, out, error) : crn__fail_memory(error);
     png_destroy_read_struct(&d.png, &d.info, NULL);
     free(d.rows);
     free(d.pixels);

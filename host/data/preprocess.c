@@ -1,112 +1,81 @@
 #include "data/preprocess.h"
 
-#include <math.h>
+#include <stdlib.h>
 
+#include "core/memory.h"
 #include "core/random.h"
+#include "data/colour.h"
+#include "data/resample.h"
 
-/* Where the output lies in the resized image, which is never made as a whole. */
-typedef struct window {
-    int64_t height, width; /* of the resized image */
-    int64_t top, left;     /* negative: in the border */
-    bool flip;
-} window;
-
-/* The neighbours of an output row or column in the stored image, and the second one's weight. */
-typedef struct tap {
-    int32_t first, second;
-    float weight;
-    bool inside;
-} tap;
-
-/* The longer side for a shorter side of `to`, rounded to nearest. */
-static int64_t resized(int32_t side, int32_t shorter, int64_t to)
+static double useful_share(const void *data, int32_t height, int32_t width)
 {
-    return side == shorter ? to : (2 * to * side + shorter) / (2 * (int64_t)shorter);
+    const crn__reading *r = data;
+    crn__window w = crn__window_choose(height, width, r->how, r->augment, r->index);
+    double down = (double)w.height / w.box_height, across = (double)w.width / w.box_width;
+    return down > across ? down : across;
 }
 
-/* A number from first to last. */
-static int64_t random_between(uint64_t key, uint64_t n, int64_t first, int64_t last)
+crn__decoding crn__reading_decoding(const crn__reading *reading)
 {
-    return first + (int64_t)(crn__random_uniform(key, n) * (double)(last - first + 1));
+    crn_shrink shrink = reading->how->shrink;
+    bool may_shrink =
+        shrink == CRN_SHRINK_ALWAYS || (shrink == CRN_SHRINK_TRAINING && reading->augment != 0);
+    return (crn__decoding){.orient = reading->how->exif_orientation,
+                           .useful_share = may_shrink ? useful_share : NULL,
+                           .data = reading};
 }
 
-static window choose_window(const crn__image *image, const crn_preprocessing *how, uint64_t augment,
-                            uint64_t index)
+/* [count, from] to [count, to] channels; 1 or 3 each. */
+static void convert_channels(const float *in, size_t count, int from, int to, float *out)
 {
-    int64_t to = how->resize_side > 0 ? how->resize_side : how->image_size, s = how->image_size;
-    int32_t shorter = image->height < image->width ? image->height : image->width;
-    window w = {.height = resized(image->height, shorter, to),
-                .width = resized(image->width, shorter, to)};
-    w.top = (w.height - s) / 2;
-    w.left = (w.width - s) / 2;
-    if (augment == 0)
-        return w;
-    uint64_t key = crn__random_bits(augment, index);
-    if (how->random_crop) {
-        int64_t border = w.height == s && w.width == s ? s / 8 : 0;
-        w.top = random_between(key, 0, -border, w.height - s + border);
-        w.left = random_between(key, 1, -border, w.width - s + border);
-    }
-    w.flip = how->random_flip && crn__random_bits(key, 2) >> 63 != 0;
-    return w;
+    for (size_t i = 0; i < count; i++, in += from)
+        if (to == 1) /* ITU-R BT.601, as JPEG's and TensorFlow's rgb_to_grayscale */
+            *out++ = 0.299f * in[0] + 0.587f * in[1] + 0.114f * in[2];
+        else
+            for (int c = 0; c < 3; c++)
+                *out++ = in[0];
 }
 
-/* TensorFlow's resize_bilinear with align_corners=False: source = position * stored / resized. */
-static tap find_tap(int64_t position, int64_t size, int32_t stored)
+/* The border becomes the mean colour, which is 0 at last. */
+static void fill_border(const crn__window *w, const crn_preprocessing *how, float *out)
 {
-    if (position < 0 || position >= size)
-        return (tap){.inside = false};
-    double source = (double)position * ((double)stored / (double)size);
-    int32_t first = (int32_t)source;
-    if (first > stored - 1)
-        first = stored - 1;
-    return (tap){.first = first,
-                 .second = first + 1 < stored ? first + 1 : first,
-                 .weight = (float)(source - first),
-                 .inside = true};
-}
-
-static float sample(const crn__image *image, int32_t y, int32_t x, int c)
-{
-    size_t at =
-        ((size_t)y * (size_t)image->width + (size_t)x) * (size_t)image->channels + (size_t)c;
-    return image->bytes != NULL ? image->bytes[at] : image->floats[at];
-}
-
-static float interpolate(const crn__image *image, tap y, tap x, int c)
-{
-    float top = sample(image, y.first, x.first, c), bottom = sample(image, y.second, x.first, c);
-    top += (sample(image, y.first, x.second, c) - top) * x.weight;
-    bottom += (sample(image, y.second, x.second, c) - bottom) * x.weight;
-    return top + (bottom - top) * y.weight;
-}
-
-/* One output pixel before mean and scale: the channels that are wanted. */
-static void make_pixel(const crn__image *image, tap y, tap x, int32_t channels, float pixel[3])
-{
-    for (int c = 0; c < image->channels; c++)
-        pixel[c] = interpolate(image, y, x, c);
-    if (image->channels == 1)
-        pixel[1] = pixel[2] = pixel[0];
-    else if (channels == 1) /* ITU-R BT.601, as JPEG's and TensorFlow's rgb_to_grayscale */
-        pixel[0] = 0.299f * pixel[0] + 0.587f * pixel[1] + 0.114f * pixel[2];
-}
-
-void crn__preprocess(const crn__image *image, const crn_preprocessing *how, uint64_t augment,
-                     uint64_t index, float *out)
-{
-    window w = choose_window(image, how, augment, index);
     int32_t s = how->image_size;
-    for (int32_t row = 0; row < s; row++) {
-        tap y = find_tap(w.top + row, w.height, image->height);
-        for (int32_t column = 0; column < s; column++, out += how->channels) {
-            int64_t position = w.left + (w.flip ? s - 1 - column : column);
-            tap x = find_tap(position, w.width, image->width);
-            float pixel[3] = {0};
-            if (y.inside && x.inside)
-                make_pixel(image, y, x, how->channels, pixel);
-            for (int c = 0; c < how->channels; c++)
-                out[c] = y.inside && x.inside ? (pixel[c] - how->mean[c]) * how->scale[c] : 0.0f;
-        }
+    if (w->top >= 0 && w->left >= 0 && w->top + s <= w->height && w->left + s <= w->width)
+        return;
+    for (int32_t y = 0; y < s; y++)
+        for (int32_t x = 0; x < s; x++, out += how->channels)
+            if (crn__outside(w->top, y, w->height) ||
+                crn__outside(w->left, w->flip ? s - 1 - x : x, w->width))
+                for (int c = 0; c < how->channels; c++)
+                    out[c] = how->mean[c];
+}
+
+crn_status crn__preprocess(const crn__image *image, const crn_preprocessing *how, uint64_t augment,
+                           uint64_t index, float *out)
+{
+    bool shrunken = image->shrink > 1;
+    int32_t s = how->image_size;
+    crn__window w =
+        crn__window_choose(shrunken ? image->full_height : image->height,
+                           shrunken ? image->full_width : image->width, how, augment, index);
+    size_t count = (size_t)s * (size_t)s;
+    bool convert = image->channels != how->channels;
+    float *resized = convert ? crn__alloc(count, (size_t)image->channels * sizeof *out) : out;
+    if (resized == NULL)
+        return CRN_NO_MEMORY;
+    crn_status status = crn__resample(image, &w, how->resize, s, resized);
+    if (convert) {
+        convert_channels(resized, count, image->channels, how->channels, out);
+        free(resized);
     }
+    if (status != CRN_OK)
+        return status;
+    fill_border(&w, how, out);
+    if (augment != 0 && how->colour != CRN_COLOUR_NONE)
+        crn__distort_colours((crn__pixels){out, count, how->channels}, how,
+                             crn__random_bits(augment, index));
+    for (size_t i = 0; i < count; i++, out += how->channels)
+        for (int c = 0; c < how->channels; c++)
+            out[c] = (out[c] - how->mean[c]) * how->scale[c];
+    return CRN_OK;
 }

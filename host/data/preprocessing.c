@@ -1,8 +1,6 @@
-/* The description of a preprocessing: presets, checks, JSON. */
+/* The description of a preprocessing: presets and checks. */
 #include <inttypes.h>
-#include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "clarinet/data.h"
@@ -13,9 +11,8 @@
 #define MAX_RESIZE 16384
 /* Far from where (x - mean) * scale could leave float's range. */
 #define MAX_NUMBER 1e6f
-#define MAX_JSON 4096
-/* Digits that bring a float back exactly. */
-#define FLOAT_DIGITS 9
+#define MAX_ASPECT 100.0f
+#define MAX_JITTER 10.0f
 
 /*
  * Photographs are resized to 8/7 of what is cut out of them: VGG's 256 for 224, and the 87.5 % that
@@ -26,29 +23,128 @@ static int32_t margin(int32_t image_size)
     return image_size >= 64 && image_size <= MAX_SIZE ? (image_size * 8 + 6) / 7 : 0;
 }
 
-crn_preprocessing crn_preprocessing_vgg(int32_t image_size)
-{
-    return (crn_preprocessing){.size = sizeof(crn_preprocessing),
-                               .image_size = image_size,
-                               .resize_side = margin(image_size),
-                               .channels = 3,
-                               .mean = {123.68f, 116.78f, 103.94f},
-                               .scale = {1, 1, 1}};
-}
-
-crn_preprocessing crn_preprocessing_inception(int32_t image_size, int32_t channels)
+static crn_preprocessing preset(int32_t image_size, int32_t channels)
 {
     return (crn_preprocessing){.size = sizeof(crn_preprocessing),
                                .image_size = image_size,
                                .resize_side = margin(image_size),
                                .channels = channels,
-                               .mean = {127.5f, 127.5f, 127.5f},
-                               .scale = {1 / 127.5f, 1 / 127.5f, 1 / 127.5f}};
+                               .exif_orientation = true,
+                               .shrink = CRN_SHRINK_TRAINING};
+}
+
+crn_preprocessing crn_preprocessing_vgg(int32_t image_size)
+{
+    static const float mean[3] = {123.68f, 116.78f, 103.94f};
+    crn_preprocessing p = preset(image_size, 3);
+    for (int c = 0; c < 3; c++) {
+        p.mean[c] = mean[c];
+        p.scale[c] = 1;
+    }
+    return p;
+}
+
+crn_preprocessing crn_preprocessing_inception(int32_t image_size, int32_t channels)
+{
+    crn_preprocessing p = preset(image_size, channels);
+    p.central_fraction = p.resize_side > 0 ? 0.875f : 0;
+    p.resize_side = 0;
+    for (int c = 0; c < 3; c++) {
+        p.mean[c] = 127.5f;
+        p.scale[c] = 1 / 127.5f;
+    }
+    return p;
+}
+
+crn_preprocessing crn_preprocessing_torchvision(int32_t image_size)
+{
+    static const double mean[3] = {0.485, 0.456, 0.406}, deviation[3] = {0.229, 0.224, 0.225};
+    crn_preprocessing p = preset(image_size, 3);
+    p.resize = CRN_RESIZE_TORCHVISION;
+    for (int c = 0; c < 3; c++) {
+        p.mean[c] = (float)(255 * mean[c]);
+        p.scale[c] = (float)(1 / (255 * deviation[c]));
+    }
+    return p;
+}
+
+static void set_box(crn_preprocessing *p, crn_box box, float least_area, float least_aspect,
+                    float most_aspect)
+{
+    p->box = box;
+    p->box_area[0] = least_area;
+    p->box_area[1] = 1;
+    p->box_aspect[0] = least_aspect;
+    p->box_aspect[1] = most_aspect;
+}
+
+crn_status crn_preprocessing_augment(crn_preprocessing *p, const char *name, crn_error *error)
+{
+    CRN__TRY(crn__preprocessing_check(p, CRN_INVALID, error));
+    if (name == NULL)
+        name = "";
+    crn_preprocessing made = *p;
+    made.box = CRN_BOX_NONE;
+    made.colour = CRN_COLOUR_NONE;
+    made.random_crop = made.random_flip = false;
+    memset(made.train_side, 0, sizeof made.train_side);
+    memset(made.box_area, 0, sizeof made.box_area);
+    memset(made.box_aspect, 0, sizeof made.box_aspect);
+    memset(made.jitter, 0, sizeof made.jitter);
+    made.random_flip = strcmp(name, "none") != 0;
+    if (strcmp(name, "vgg") == 0) {
+        made.train_side[0] = (p->image_size * 8 + 6) / 7;
+        made.train_side[1] = (p->image_size * 16 + 6) / 7;
+        made.random_crop = true;
+    } else if (strcmp(name, "inception") == 0 || strcmp(name, "inception-full") == 0) {
+        set_box(&made, CRN_BOX_INCEPTION, 0.05f, 0.75f, 1.33f);
+        made.colour = name[9] == '\0' ? CRN_COLOUR_INCEPTION_FAST : CRN_COLOUR_INCEPTION;
+    } else if (strcmp(name, "torchvision") == 0) {
+        set_box(&made, CRN_BOX_TORCHVISION, 0.08f, 3 / 4.0f, 4 / 3.0f);
+    } else if (made.random_flip) {
+        return crn__fail(error, CRN_INVALID,
+                         "augmentation \"%s\" is not none, vgg, inception, inception-full or "
+                         "torchvision",
+                         name);
+    }
+    CRN__TRY(crn__preprocessing_check(&made, CRN_INVALID, error));
+    *p = made;
+    return CRN_OK;
 }
 
 static bool is_usable(float number)
 {
     return isfinite(number) && fabsf(number) <= MAX_NUMBER;
+}
+
+/* 0 < low <= high <= most. */
+static bool is_range(const float range[2], float most)
+{
+    return range[0] > 0 && range[0] <= range[1] && range[1] <= most;
+}
+
+/* The members that only training reads use. */
+static crn_status check_training(const crn_preprocessing *p, crn_status failure, crn_error *error)
+{
+    const int32_t *side = p->train_side;
+    if ((side[0] != 0 || side[1] != 0) &&
+        (side[0] < p->image_size || side[1] < side[0] || side[1] > MAX_RESIZE))
+        return crn__fail(error, failure,
+                         "preprocessing: train_side is %" PRId32 "…%" PRId32 ", not in %" PRId32
+                         "…%d",
+                         side[0], side[1], p->image_size, MAX_RESIZE);
+    if ((unsigned)p->box > CRN_BOX_TORCHVISION || (unsigned)p->colour > CRN_COLOUR_JITTER)
+        return crn__fail(error, failure, "preprocessing: no such box or colour");
+    if (p->box != CRN_BOX_NONE &&
+        (!is_range(p->box_area, 1) || !is_range(p->box_aspect, MAX_ASPECT)))
+        return crn__fail(error, failure,
+                         "preprocessing: box_area is not from 0 to 1, or box_aspect not to %g",
+                         (double)MAX_ASPECT);
+    for (int i = 0; i < 4; i++)
+        if (!(p->jitter[i] >= 0 && p->jitter[i] <= (i < 3 ? MAX_JITTER : 0.5f)))
+            return crn__fail(error, failure, "preprocessing: jitter[%d] is not 0…%g", i,
+                             i < 3 ? (double)MAX_JITTER : 0.5);
+    return CRN_OK;
 }
 
 crn_status crn__preprocessing_check(const crn_preprocessing *p, crn_status failure,
@@ -63,6 +159,12 @@ crn_status crn__preprocessing_check(const crn_preprocessing *p, crn_status failu
         return crn__fail(error, failure,
                          "preprocessing: resize_side is %" PRId32 ", not 0 or %" PRId32 "…%d",
                          p->resize_side, p->image_size, MAX_RESIZE);
+    if (!(p->central_fraction >= 0 && p->central_fraction <= 1) ||
+        (p->central_fraction > 0 && p->resize_side != 0))
+        return crn__fail(error, failure,
+                         "preprocessing: central_fraction is not 0…1, or beside a resize_side");
+    if ((unsigned)p->resize > CRN_RESIZE_TORCHVISION || (unsigned)p->shrink > CRN_SHRINK_ALWAYS)
+        return crn__fail(error, failure, "preprocessing: no such resize or shrink");
     if (p->channels != 1 && p->channels != 3)
         return crn__fail(error, failure, "preprocessing: channels is %" PRId32 ", not 1 or 3",
                          p->channels);
@@ -71,79 +173,5 @@ crn_status crn__preprocessing_check(const crn_preprocessing *p, crn_status failu
             return crn__fail(error, failure,
                              "preprocessing: mean or scale of channel %d is not a usable number",
                              c);
-    return CRN_OK;
-}
-
-crn_status crn_preprocessing_to_json(const crn_preprocessing *p, char *text, size_t size)
-{
-    CRN__TRY(crn__preprocessing_check(p, CRN_INVALID, NULL));
-    /* clang-format off */
-    json_t *root = json_pack("{s:i, s:i, s:i, s:[f,f,f], s:[f,f,f], s:b, s:b}",
-        "image_size", (int)p->image_size,
-        "resize_side", (int)p->resize_side,
-        "channels", (int)p->channels,
-        "mean", (double)p->mean[0], (double)p->mean[1], (double)p->mean[2],
-        "scale", (double)p->scale[0], (double)p->scale[1], (double)p->scale[2],
-        "random_crop", (int)p->random_crop,
-        "random_flip", (int)p->random_flip);
-    /* clang-format on */
-    char *made = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(FLOAT_DIGITS));
-    json_decref(root);
-    if (made == NULL)
-        return CRN_NO_MEMORY;
-    bool fits = strlen(made) < size;
-    if (fits)
-        memcpy(text, made, strlen(made) + 1);
-    free(made);
-    return fits ? CRN_OK : CRN_INVALID;
-}
-
-static crn_status unpack(json_t *root, crn_preprocessing *out, crn_error *error)
-{
-    json_int_t image_size, resize_side, channels;
-    double mean[3], scale[3];
-    int random_crop, random_flip;
-    json_error_t detail;
-    /* clang-format off */
-    if (json_unpack_ex(root, &detail, JSON_STRICT, "{s:I, s:I, s:I, s:[F,F,F], s:[F,F,F], s:b, s:b}",
-            "image_size", &image_size,
-            "resize_side", &resize_side,
-            "channels", &channels,
-            "mean", &mean[0], &mean[1], &mean[2],
-            "scale", &scale[0], &scale[1], &scale[2],
-            "random_crop", &random_crop,
-            "random_flip", &random_flip) != 0)
-        return crn__fail(error, CRN_FORMAT, "preprocessing: %s", detail.text);
-    /* clang-format on */
-    if (image_size != (int32_t)image_size || resize_side != (int32_t)resize_side ||
-        channels != (int32_t)channels)
-        return crn__fail(error, CRN_FORMAT, "preprocessing: a size is out of range");
-    crn_preprocessing p = {.size = sizeof p,
-                           .image_size = (int32_t)image_size,
-                           .resize_side = (int32_t)resize_side,
-                           .channels = (int32_t)channels,
-                           .random_crop = random_crop != 0,
-                           .random_flip = random_flip != 0};
-    for (int c = 0; c < 3; c++) {
-        p.mean[c] = (float)mean[c];
-        p.scale[c] = (float)scale[c];
-    }
-    CRN__TRY(crn__preprocessing_check(&p, CRN_FORMAT, error));
-    *out = p;
-    return CRN_OK;
-}
-
-crn_status crn_preprocessing_from_json(const char *text, crn_preprocessing *preprocessing,
-                                       crn_error *error)
-{
-    if (text == NULL || strlen(text) > MAX_JSON)
-        return crn__fail(error, CRN_FORMAT, "preprocessing: none, or more than %d bytes", MAX_JSON);
-    json_error_t detail;
-    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &detail);
-    if (root == NULL)
-        return crn__fail(error, CRN_FORMAT, "preprocessing, column %d: %s", detail.column,
-                         detail.text);
-    crn_status status = unpack(root, preprocessing, error);
-    json_decref(root);
-    return status;
+    return check_training(p, failure, error);
 }

@@ -217,7 +217,7 @@ static crn_status save(training *t)
     int64_t step = crn_train_op_step(t->op);
     if (t->path == NULL || t->saved == step)
         return CRN_OK;
-    char preprocessing[512], seed[24], classes[24];
+    char preprocessing[CRN_PREPROCESSING_JSON_SIZE], seed[24], classes[24];
     CRN__TRY(check_variables(t));
     crn_status status =
         crn_preprocessing_to_json(t->options.preprocessing, preprocessing, sizeof preprocessing);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the pictures in data/: PNGs bit by bit from a formula, JPEGs by Pillow.
+"""Write the pictures in data/: PNGs bit by bit from a formula, JPEGs and WebPs by Pillow.
 
     pip install numpy Pillow && python3 make_fixtures.py
 """
@@ -10,7 +10,7 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 DATA = pathlib.Path(__file__).resolve().parent / "data"
 WIDTH, HEIGHT = 7, 5  # odd, and smaller than Adam7's 8x8
@@ -103,6 +103,69 @@ def write_jpegs():
     np.save(DATA / "smooth.npy", np.asarray(Image.open(DATA / "smooth.jpg")))
 
 
+def expect(name, pixels):
+    np.save(DATA / (name + ".npy"), np.asarray(pixels).astype("u1"))
+
+
+def over_black(rgba):
+    rgba = np.asarray(rgba).astype(int)
+    return (rgba[..., :3] * rgba[..., 3:] + 127) // 255
+
+
+def photo(height, width):
+    """Smooth, with edges, no two quarters alike."""
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [128 + 90 * np.sin(x / 5 + c) * np.cos(y / (6 + c)) for c in range(3)]
+    picture = np.stack(waves, -1)
+    picture[: height // 3, : width // 4] = 220, 40, 90
+    picture[height // 2 :, width // 2 :, 1] *= 0.5
+    return Image.fromarray(picture.clip(0, 255).astype("u1"))
+
+
+def write_webps():
+    picture = photo(21, 34)
+    alpha = picture.copy()
+    alpha.putalpha(Image.fromarray((np.mgrid[0:21, 0:34].sum(0) * 4).astype("u1")))
+    for name, image, options in (
+        ("lossy.webp", picture, {"quality": 80}),
+        ("lossless.webp", picture, {"lossless": True}),
+        ("alpha.webp", alpha, {"lossless": True, "exact": True}),
+        ("lossy_alpha.webp", alpha, {"quality": 70}),
+    ):
+        image.save(DATA / name, **options)
+        read = Image.open(DATA / name)
+        expect(name, over_black(read) if read.mode == "RGBA" else read)
+    frames = [Image.new("RGB", (8, 8), (c, 0, 0)) for c in (0, 255)]
+    frames[0].save(DATA / "animated.webp", save_all=True, append_images=frames[1:], lossless=True)
+
+
+def write_orientations():
+    """Each orientation as JPEG; 6 as PNG and WebP too; pixels are Pillow's, turned upright."""
+    picture = photo(16, 24)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        names = [f"exif{orientation}.jpg"]
+        names += ["exif6.png", "exif6.webp"] if orientation == 6 else []
+        for name in names:
+            options = {"lossless": True} if name.endswith("webp") else {"quality": 95}
+            picture.save(DATA / name, exif=exif.tobytes(), **options)
+            expect(name, ImageOps.exif_transpose(Image.open(DATA / name)))
+
+
+def write_shrunken():
+    """A JPEG as libjpeg decodes it at 1/2, 1/4 and 1/8 (Pillow's draft mode)."""
+    photo(120, 168).save(DATA / "large.jpg", quality=90)
+    for shrink in 1, 2, 4, 8:
+        image = Image.open(DATA / "large.jpg")
+        image.draft("RGB", (168 // shrink, 120 // shrink))
+        assert image.size == (168 // shrink, 120 // shrink)
+        expect(f"large.jpg.{shrink}", image)
+
+
 DATA.mkdir(exist_ok=True)
 write_pngs()
 write_jpegs()
+write_webps()
+write_orientations()
+write_shrunken()

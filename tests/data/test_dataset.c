@@ -369,7 +369,7 @@ static void folders_without_images_are_reported(void **state)
     crn_dataset *dataset = NULL;
     ASSERT_OPEN_FAILS(CRN_FORMAT, "no data set: neither {train,t10k}-");
     put_file(in_folder(*state, "picture.png"), "x", 1);
-    ASSERT_OPEN_FAILS(CRN_FORMAT, "images.npy and labels.npy, nor a folder a class");
+    ASSERT_OPEN_FAILS(CRN_FORMAT, "images.npy and labels.npy, nor train.csv");
     make_dir(*state, "cat");
     make_dir(*state, "dog");
     copy_picture(*state, "grey.jpg", "cat/1.jpg");

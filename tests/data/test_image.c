@@ -60,7 +60,7 @@ static void decodes_every_kind_of_png(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         crn__image image;
-        assert_ok(crn__image_load(cases[i].path, &image, &error));
+        assert_ok(crn__image_load(cases[i].path, NULL, &image, &error));
         assert_size(&image, WIDTH, HEIGHT, cases[i].channels);
         /* 16 bits of sample and of alpha are each rounded to 8 before they are multiplied. */
         double tolerance = cases[i].alpha && cases[i].depth == 16 ? 1.5 : 0.501;
@@ -81,8 +81,8 @@ static void decodes_palettes(void **state)
     (void)state;
     for (int depth = 4; depth <= 8; depth += 4) {
         crn__image image;
-        assert_ok(crn__image_load(depth == 4 ? DATA "palette4.png" : DATA "palette8.png", &image,
-                                  &error));
+        assert_ok(crn__image_load(depth == 4 ? DATA "palette4.png" : DATA "palette8.png", NULL,
+                                  &image, &error));
         assert_size(&image, WIDTH, HEIGHT, 3);
         const uint8_t *at = image.bytes;
         for (int y = 0; y < HEIGHT; y++)
@@ -102,7 +102,7 @@ static void decodes_a_transparent_colour_without_gamma(void **state)
 {
     (void)state;
     crn__image image;
-    assert_ok(crn__image_load(DATA "grey8_key.png", &image, &error));
+    assert_ok(crn__image_load(DATA "grey8_key.png", NULL, &image, &error));
     assert_size(&image, WIDTH, HEIGHT, 1);
     for (int i = 0; i < WIDTH * HEIGHT; i++)
         assert_int_equal(image.bytes[i], i == 1 ? 0 : (int)stored(i / WIDTH, i % WIDTH, 0, 8));
@@ -115,7 +115,7 @@ static void decodes_a_transparent_colour_without_gamma(void **state)
 static void assert_halves(const char *path, int channels, const double *left, const double *right)
 {
     crn__image image;
-    assert_ok(crn__image_load(path, &image, &error));
+    assert_ok(crn__image_load(path, NULL, &image, &error));
     assert_size(&image, 32, 16, channels);
     const uint8_t *at = image.bytes;
     for (int y = 0; y < 16; y++)
@@ -172,10 +172,107 @@ static void decodes_a_picture_as_pillow_does(void **state)
     assert_int_equal(npy.count, sizeof expected);
     assert_ok(crn__npy_read_raw(&npy, 0, sizeof expected, expected, &error));
     crn__npy_close(&npy);
-    assert_ok(crn__image_load(DATA "smooth.jpg", &image, &error));
+    assert_ok(crn__image_load(DATA "smooth.jpg", NULL, &image, &error));
     assert_size(&image, 40, 24, 3);
     for (size_t i = 0; i < sizeof expected; i++)
         assert_true(abs(image.bytes[i] - expected[i]) <= 2);
+    crn__image_end(&image);
+}
+
+static const crn__decoding upright = {.orient = true};
+
+/* ---- what Pillow makes of the same files ---- */
+
+/* Against FILE.npy, a [H,W,3] array of bytes: no sample is off by more than `tolerance`. */
+static void assert_as_pillow(const char *path, const char *npy_path, const crn__decoding *decoding,
+                             int tolerance)
+{
+    crn__image image;
+    crn__npy npy;
+    assert_ok(crn__npy_open(npy_path, &npy, &error));
+    uint8_t *expected = malloc((size_t)npy.count);
+    assert_ok(crn__npy_read_raw(&npy, 0, (size_t)npy.count, expected, &error));
+    assert_ok(crn__image_load(path, decoding, &image, &error));
+    assert_size(&image, (int)npy.shape.dims[1], (int)npy.shape.dims[0], 3);
+    for (size_t i = 0; i < (size_t)npy.count; i++)
+        if (abs(image.bytes[i] - expected[i]) > tolerance)
+            fail_msg("%s: sample %zu is %d, not %d", path, i, image.bytes[i], expected[i]);
+    crn__image_end(&image);
+    crn__npy_close(&npy);
+    free(expected);
+}
+
+static void decodes_webp_as_pillow_does(void **state)
+{
+    (void)state;
+    assert_as_pillow(DATA "lossless.webp", DATA "lossless.webp.npy", NULL, 0);
+    assert_as_pillow(DATA "alpha.webp", DATA "alpha.webp.npy", NULL, 0);
+    assert_as_pillow(DATA "lossy.webp", DATA "lossy.webp.npy", NULL, 1);
+    assert_as_pillow(DATA "lossy_alpha.webp", DATA "lossy_alpha.webp.npy", NULL, 1);
+    crn__image image;
+    assert_fails(crn__image_load(DATA "animated.webp", NULL, &image, &error), CRN_UNSUPPORTED,
+                 "animated.webp: an animated WebP");
+}
+
+static void turns_pictures_upright_when_asked(void **state)
+{
+    (void)state;
+    for (int orientation = 1; orientation <= 8; orientation++) {
+        char path[512], npy[520];
+        snprintf(path, sizeof path, DATA "exif%d.jpg", orientation);
+        snprintf(npy, sizeof npy, "%s.npy", path);
+        assert_as_pillow(path, npy, &upright, 2);
+        crn__image stored;
+        assert_ok(crn__image_load(path, NULL, &stored, &error));
+        assert_size(&stored, 24, 16, 3);
+        crn__image_end(&stored);
+    }
+    assert_as_pillow(DATA "exif6.png", DATA "exif6.png.npy", &upright, 0);
+    assert_as_pillow(DATA "exif6.webp", DATA "exif6.webp.npy", &upright, 0);
+}
+
+typedef struct share {
+    double useful;
+    int height, width; /* what it was asked with */
+} share;
+
+static double tell_share(const void *data, int32_t height, int32_t width)
+{
+    share *s = (share *)(uintptr_t)data;
+    s->height = height;
+    s->width = width;
+    return s->useful;
+}
+
+static void shrinks_a_jpeg_no_further_than_is_useful(void **state)
+{
+    (void)state;
+    static const struct {
+        double share;
+        int shrink;
+    } cases[] = {{2, 1},    {1, 1},     {0.51, 1},  {0.5, 2}, {0.26, 2},
+                 {0.25, 4}, {0.126, 4}, {0.125, 8}, {0.01, 8}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        share s = {.useful = cases[i].share};
+        const crn__decoding decoding = {.useful_share = tell_share, .data = &s};
+        char npy[512];
+        snprintf(npy, sizeof npy, DATA "large.jpg.%d.npy", cases[i].shrink);
+        assert_as_pillow(DATA "large.jpg", npy, &decoding, 2);
+        assert_true(s.height == 120 && s.width == 168);
+        crn__image image;
+        assert_ok(crn__image_load(DATA "large.jpg", &decoding, &image, &error));
+        assert_int_equal(image.shrink, cases[i].shrink > 1 ? cases[i].shrink : 0);
+        assert_int_equal(image.full_height, cases[i].shrink > 1 ? 120 : 0);
+        crn__image_end(&image);
+    }
+    /* The size that is asked with is the upright one. */
+    share s = {.useful = 0.5};
+    const crn__decoding both = {.orient = true, .useful_share = tell_share, .data = &s};
+    crn__image image;
+    assert_ok(crn__image_load(DATA "exif6.jpg", &both, &image, &error));
+    assert_true(s.height == 24 && s.width == 16);
+    assert_size(&image, 8, 12, 3);
+    assert_true(image.full_height == 24 && image.full_width == 16);
     crn__image_end(&image);
 }
 
@@ -188,23 +285,27 @@ static void content_rather_than_name_tells_the_kind(void **state)
     put_file(path, b.data, b.size);
     free(b.data);
     crn__image image;
-    assert_ok(crn__image_load(path, &image, &error));
+    assert_ok(crn__image_load(path, NULL, &image, &error));
     assert_size(&image, WIDTH, HEIGHT, 1);
     crn__image_end(&image);
 
     put_file(path, "GIF89a", 6);
-    assert_fails(crn__image_load(path, &image, &error), CRN_FORMAT,
-                 "png.jpg: neither a PNG nor a JPEG");
+    assert_fails(crn__image_load(path, NULL, &image, &error), CRN_FORMAT,
+                 "png.jpg: neither a PNG nor a JPEG nor a WebP");
     put_file(path, "", 0);
-    assert_fails(crn__image_load(path, &image, &error), CRN_FORMAT, "neither a PNG nor a JPEG");
-    assert_fails(crn__image_load(in_folder(*state, "none"), &image, &error), CRN_NOT_FOUND,
+    assert_fails(crn__image_load(path, NULL, &image, &error), CRN_FORMAT,
+                 "neither a PNG nor a JPEG nor a WebP");
+    assert_fails(crn__image_load(in_folder(*state, "none"), NULL, &image, &error), CRN_NOT_FOUND,
                  "none: No such file");
 }
 
-static const char *const pictures[] = {DATA "grey8.png",      DATA "rgb8_interlaced.png",
-                                       DATA "palette4.png",   DATA "rgb_alpha16.png",
-                                       DATA "grey.jpg",       DATA "rgb.jpg",
-                                       DATA "cmyk_adobe.jpg", DATA "rgb_progressive.jpg"};
+static const char *const pictures[] = {DATA "grey8.png",       DATA "rgb8_interlaced.png",
+                                       DATA "palette4.png",    DATA "rgb_alpha16.png",
+                                       DATA "grey.jpg",        DATA "rgb.jpg",
+                                       DATA "cmyk_adobe.jpg",  DATA "rgb_progressive.jpg",
+                                       DATA "exif6.jpg",       DATA "exif6.png",
+                                       DATA "exif6.webp",      DATA "lossy.webp",
+                                       DATA "lossy_alpha.webp"};
 #define N_PICTURES (sizeof pictures / sizeof pictures[0])
 
 static void every_truncation_is_reported(void **state)
@@ -216,13 +317,14 @@ static void every_truncation_is_reported(void **state)
         for (size_t size = b.size; size-- > 0;) {
             crn__image image;
             assert_int_equal(truncate(path, (off_t)size), 0);
-            assert_fails(crn__image_load(path, &image, &error), CRN_FORMAT, "cut: ");
+            assert_fails(crn__image_load(path, &upright, &image, &error), CRN_FORMAT, "cut: ");
         }
         free(b.data);
     }
 }
 
-/* PNG's checksums find every flipped bit. JPEG has none: refused or decoded, nothing worse. */
+/* PNG's checksums find every flipped bit. JPEG and WebP have none: refused or decoded, nothing
+ * worse. */
 static void flipped_bits_are_survived(void **state)
 {
     const char *path = in_folder(*state, "flipped");
@@ -234,7 +336,7 @@ static void flipped_bits_are_survived(void **state)
             crn__image image;
             crn_error error = {0};
             flip_bit(path, &b, bit);
-            if (crn__image_load(path, &image, &error) == CRN_OK) {
+            if (crn__image_load(path, &upright, &image, &error) == CRN_OK) {
                 if (png)
                     fail_msg("%s: bit %zu of byte %zu was not missed", pictures[i], bit % 8,
                              bit / 8);
@@ -274,7 +376,7 @@ static crn_status load_with_size(const char *folder, uint32_t width, uint32_t he
     put_file(path, b.data, b.size);
     free(b.data);
     crn__image image;
-    crn_status status = crn__image_load(path, &image, error);
+    crn_status status = crn__image_load(path, NULL, &image, error);
     if (status == CRN_OK)
         crn__image_end(&image);
     return status;
@@ -300,7 +402,7 @@ static void sizes_are_limited(void **state)
     put_file(path, b.data, b.size);
     free(b.data);
     crn__image image;
-    assert_fails(crn__image_load(path, &image, &error), CRN_UNSUPPORTED,
+    assert_fails(crn__image_load(path, NULL, &image, &error), CRN_UNSUPPORTED,
                  "sized: an image of 65280x65280 pixels; at most");
 }
 
@@ -329,6 +431,9 @@ int main(void)
         cmocka_unit_test(decodes_every_kind_of_jpeg),
         TEST(decodes_ycck),
         cmocka_unit_test(decodes_a_picture_as_pillow_does),
+        cmocka_unit_test(decodes_webp_as_pillow_does),
+        cmocka_unit_test(turns_pictures_upright_when_asked),
+        cmocka_unit_test(shrinks_a_jpeg_no_further_than_is_useful),
         TEST(content_rather_than_name_tells_the_kind),
         TEST(every_truncation_is_reported),
         TEST(flipped_bits_are_survived),

@@ -61,7 +61,7 @@ static void resizes_the_short_side_and_cuts_the_middle(void **state)
     fill_noise(pixels, sizeof pixels);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int s = cases[i].image_size;
-        crn__image image = {cases[i].height, cases[i].width, 3, pixels, NULL, NULL};
+        crn__image image = {cases[i].height, cases[i].width, 3, pixels, NULL, NULL, 0, 0, 0};
         crn_preprocessing how = plain(s, cases[i].resize_side, 3);
         float out[16 * 16 * 3];
         crn__preprocess(&image, &how, 0, 0, out);
@@ -85,7 +85,7 @@ static void corners_are_not_aligned(void **state)
     (void)state;
     static const uint8_t pixels[] = {0, 1, 2, 3};
     static const float expected[] = {0, 0.5f, 1, 1, 1, 1.5f, 2, 2, 2, 2.5f, 3, 3, 2, 2.5f, 3, 3};
-    crn__image image = {2, 2, 1, pixels, NULL, NULL};
+    crn__image image = {2, 2, 1, pixels, NULL, NULL, 0, 0, 0};
     crn_preprocessing how = plain(4, 0, 1);
     float out[16];
     crn__preprocess(&image, &how, 0, 0, out);
@@ -96,7 +96,7 @@ static void reads_floats_too(void **state)
 {
     (void)state;
     static const float pixels[] = {0, 0.5f, 254.5f, 255};
-    crn__image image = {2, 2, 1, NULL, pixels, NULL};
+    crn__image image = {2, 2, 1, NULL, pixels, NULL, 0, 0, 0};
     crn_preprocessing how = plain(2, 0, 1);
     float out[4];
     crn__preprocess(&image, &how, 0, 0, out);
@@ -107,7 +107,8 @@ static void converts_channels_then_takes_mean_and_scale(void **state)
 {
     (void)state;
     static const uint8_t colour[] = {200, 100, 50}, grey[] = {80};
-    crn__image one = {1, 1, 1, grey, NULL, NULL}, three = {1, 1, 3, colour, NULL, NULL};
+    crn__image one = {1, 1, 1, grey, NULL, NULL, 0, 0, 0},
+               three = {1, 1, 3, colour, NULL, NULL, 0, 0, 0};
     crn_preprocessing how = plain(1, 0, 1);
     float out[3];
     crn__preprocess(&three, &how, 0, 0, out);
@@ -149,7 +150,7 @@ static void assert_windows(int height, int width, int first_top, int last_top, i
     float pixels[24 * 24], out[SIDE * SIDE];
     for (int i = 0; i < height * width; i++)
         pixels[i] = (float)i / 4 + 1;
-    crn__image image = {height, width, 1, NULL, pixels, NULL};
+    crn__image image = {height, width, 1, NULL, pixels, NULL, 0, 0, 0};
     crn_preprocessing how = plain(SIDE, height < width ? height : width, 1);
     how.random_crop = how.random_flip = true;
     int seen[24][24] = {{0}}, flips = 0;
@@ -192,7 +193,7 @@ static void augmentation_depends_on_seed_and_index_alone(void **state)
     float pixels[SIDE * SIDE], first[SIDE * SIDE], again[SIDE * SIDE];
     for (int i = 0; i < SIDE * SIDE; i++)
         pixels[i] = (float)i;
-    crn__image image = {SIDE, SIDE, 1, NULL, pixels, NULL};
+    crn__image image = {SIDE, SIDE, 1, NULL, pixels, NULL, 0, 0, 0};
     crn_preprocessing how = plain(SIDE, 0, 1);
     crn__preprocess(&image, &how, 1, 0, first);
     assert_memory_equal(first, pixels, sizeof pixels); /* not asked for */
@@ -217,8 +218,8 @@ static void presets_are_slims(void **state)
     assert_int_equal(vgg.resize_side, 256);
     assert_int_equal(vgg.channels, 3);
     crn_preprocessing inception = crn_preprocessing_inception(299, 3);
-    assert_int_equal(inception.resize_side, 342); /* 299 / 0.875, rounded up */
-    assert_int_equal(crn_preprocessing_inception(28, 1).resize_side, 0);
+    assert_true(inception.resize_side == 0 && inception.central_fraction == 0.875f);
+    assert_true(crn_preprocessing_inception(28, 1).central_fraction == 0);
     assert_ok(crn__preprocessing_check(&vgg, CRN_INVALID, &error));
     assert_ok(crn__preprocessing_check(&inception, CRN_INVALID, &error));
 }
@@ -234,7 +235,8 @@ static void json_goes_there_and_back(void **state)
     assert_string_equal(text,
                         "{\"image_size\":224,\"resize_side\":256,\"channels\":3,"
                         "\"mean\":[123.68,116.779999,103.940002],\"scale\":[1.0,0.333333343,1.0],"
-                        "\"random_crop\":false,\"random_flip\":true}");
+                        "\"random_crop\":false,\"random_flip\":true,"
+                        "\"exif_orientation\":true,\"shrink\":\"training\"}");
     assert_ok(crn_preprocessing_from_json(text, &back, &error));
     assert_int_equal(back.size, sizeof back);
     assert_memory_equal(back.mean, how.mean, sizeof how.mean);
