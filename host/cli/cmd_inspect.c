@@ -71,11 +71,11 @@ static json_t *to_json(const crn_checkpoint *file, const char *path)
 
 /* ---- for people ---- */
 
-static void print_entry(const crn_checkpoint_entry *e, int width)
+static void print_entry(const crn_checkpoint_entry *e, int width, int dtype_width)
 {
     char name[512];
     snprintf(name, sizeof name, "%s", e->name);
-    printf("%-*s  %-5s [", width, cli_clean(name), e->dtype);
+    printf("%-*s  %-*s [", width, cli_clean(name), dtype_width, e->dtype);
     for (int32_t i = 0; i < e->rank; i++)
         printf("%s%" PRId64, i > 0 ? "," : "", e->dims[i]);
     printf("]\n");
@@ -93,12 +93,15 @@ static int print(const crn_checkpoint *file)
 {
     crn_checkpoint_entry e;
     printf("format: %s\n", crn_checkpoint_kind(file));
-    int width = 0;
-    for (size_t i = 0; crn_checkpoint_entry_at(file, i, &e) == CRN_OK; i++)
+    int width = 0, dtype_width = 5;
+    for (size_t i = 0; crn_checkpoint_entry_at(file, i, &e) == CRN_OK; i++) {
         if (strlen(e.name) < 80 && (int)strlen(e.name) > width)
             width = (int)strlen(e.name);
+        if ((int)strlen(e.dtype) > dtype_width)
+            dtype_width = (int)strlen(e.dtype);
+    }
     for (size_t i = 0; crn_checkpoint_entry_at(file, i, &e) == CRN_OK; i++)
-        print_entry(&e, width);
+        print_entry(&e, width, dtype_width);
     totals variables = {0}, slots = {0};
     sum_up(file, &variables, &slots);
     print_totals("variables", &variables);

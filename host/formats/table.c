@@ -58,7 +58,7 @@ static crn_status unpack(const crn__table *table, crn__table_block *block, crn_e
     if (snappy_uncompressed_length((char *)block->data, block->size, &size) != SNAPPY_OK ||
         size / 22 > block->size)
         return fail_at(table, block->place, "not packed by Snappy", error);
-    if (size > 2 * table->file.size + 64 * MIB)
+    if (size > table->file.size + 16 * MIB)
         return crn__fail(error, CRN_UNSUPPORTED,
                          "%s: block at byte %" PRIu64 ": %zu bytes packed into %zu",
                          table->file.path, block->place, size, block->size);
@@ -132,8 +132,8 @@ static int compare(const unsigned char *a, size_t a_size, const unsigned char *b
     return order != 0 ? order : (a_size > b_size) - (a_size < b_size);
 }
 
-/* Moves to the block's next entry, which has to be above `last` (the key before, where it has
- * one); *more is false at the end. */
+/* Moves to the block's next entry, whose key has to be above the one before unless it is the first;
+ * *more is false at the end. */
 static crn_status next_in_block(const crn__table *table, crn__table_block *block, bool first,
                                 bool *more, crn_error *error)
 {

@@ -45,7 +45,7 @@ void crn__table_end(crn__table *table);
 
 /*
  * Moves to the first entry, or to the next; *more is false behind the last. CRN_FORMAT when a
- * block is damaged or keys do not rise. Memory: two blocks, each at most twice the file and 64 MiB.
+ * block is damaged or keys do not rise. Memory: two blocks, each at most the file and 16 MiB.
  */
 crn_status crn__table_next(crn__table_cursor *cursor, bool *more, crn_error *error);
 /* Moves a new cursor to the entry of a key; *found is false when there is none. */

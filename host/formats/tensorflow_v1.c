@@ -356,11 +356,13 @@ crn_status crn__tensorflow_v1_open(crn__table *table, crn__table_cursor *cursor,
     s->table = *table;
     *table = (crn__table){.file.fd = -1};
 
-    s->meta = crn__alloc(cursor->value_size, 1);
+    size_t size = cursor->value_size;
+    s->meta = crn__alloc(size, 1);
     if (s->meta == NULL)
         return crn__fail_memory(error);
-    memcpy(s->meta, cursor->value, cursor->value_size);
-    crn__pb_reader reader = crn__pb_read(s->meta, cursor->value_size);
+    memcpy(s->meta, cursor->value, size);
+    crn__table_cursor_end(cursor); /* its block may be much larger */
+    crn__pb_reader reader = crn__pb_read(s->meta, size);
     crn__pb_field field;
     while (crn__pb_next(&reader, &field))
         if (field.number == 1 && field.wire == CRN__PB_BYTES)

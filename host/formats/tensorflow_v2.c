@@ -10,7 +10,7 @@
  *
  * PREFIX.data-SSSSS-of-NNNNN (shard_id, num_shards) has the tensors' bytes at these places, with
  * masked CRC-32Cs in the index. An entry with `slices` has no bytes: it is made of these parts,
- * each an entry of its own. Strings are described at read_metadata.
+ * each an entry of its own. Strings: tensorflow_string.c.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -330,53 +330,20 @@ static bool is_metadata(const record *r)
            r->message == NULL && strcmp(r->element->name, "STRING") == 0;
 }
 
-/*
- * A scalar of type string is stored as its length as a varint64, the masked CRC-32C of the lengths
- * (here one, as a u32), and its bytes. The entry's checksum is of the length as a u32, the checksum
- * of lengths, and the bytes.
- */
-static crn_status check_string(const state *s, const record *r, const unsigned char *data,
-                               const char **text, size_t *length, crn_error *error)
-{
-    crn__pb_reader reader = crn__pb_read(data, (size_t)r->size);
-    uint64_t value;
-    uint32_t narrow, checksum;
-    bool good = crn__pb_varint(&reader, &value) && value <= UINT32_MAX &&
-                crn__pb_left(&reader) >= sizeof checksum &&
-                crn__pb_left(&reader) - sizeof checksum == value;
-    if (good) {
-        narrow = (uint32_t)value;
-        memcpy(&checksum, reader.at, sizeof checksum);
-        uint32_t crc = crn__crc32c(&narrow, sizeof narrow);
-        good = crn__crc32c_mask(crc) == checksum;
-        crc = crn__crc32c_extend(crc, reader.at, crn__pb_left(&reader));
-        good = good && crn__crc32c_mask(crc) == r->checksum;
-    }
-    *text = (const char *)reader.at + (good ? sizeof checksum : 0);
-    *length = good ? narrow : 0;
-    if (!good || memchr(*text, '\0', *length) != NULL)
-        return fail_record(s, r, "is damaged: its checksum differs, or it is no text", error);
-    return CRN_OK;
-}
-
 static crn_status read_metadata(state *s, const record *r, crn_error *error)
 {
     if (!crn__grow((void **)&s->pairs, s->n_pairs, &s->pairs_capacity, sizeof *s->pairs))
         return crn__fail_memory(error);
     unsigned char *data = crn__alloc((size_t)r->size, 1);
     crn_status status = data != NULL ? read_place(s, r, data, error) : crn__fail_memory(error);
-    const char *text;
-    size_t length;
-    if (status == CRN_OK)
-        status = check_string(s, r, data, &text, &length, error);
     if (status == CRN_OK) {
         crn__checkpoint_pair *pair = &s->pairs[s->n_pairs++];
         pair->key = crn__strdup(r->key + strlen(CRN__TENSORFLOW_METADATA));
-        pair->value = crn__alloc(length + 1, 1);
-        if (pair->key == NULL || pair->value == NULL)
+        status = crn__tensorflow_string_read(data, (size_t)r->size, r->checksum, &pair->value);
+        if (status == CRN_FORMAT)
+            status = fail_record(s, r, "is damaged: its checksum differs, or it is no text", error);
+        else if (status != CRN_OK || pair->key == NULL)
             status = crn__fail_memory(error);
-        else
-            memcpy(pair->value, text, length);
     }
     free(data);
     return status;

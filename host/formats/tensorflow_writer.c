@@ -105,15 +105,9 @@ static crn_status add_metadata(crn__tensorflow_writer *writer, const crn_metadat
 {
     if (pair->key == NULL || pair->value == NULL || strlen(pair->value) > UINT32_MAX)
         return crn__fail(error, CRN_INVALID, "%s: metadata without key or value", writer->prefix);
-    crn__pb_writer *out = &writer->added;
-    size_t begin = out->size, length = strlen(pair->value);
-    uint32_t narrow = (uint32_t)length;
-    uint32_t crc = crn__crc32c(&narrow, sizeof narrow), checksum = crn__crc32c_mask(crc);
-    crn__pb_write_varint(out, length);
-    crn__pb_write_raw(out, &checksum, sizeof checksum);
-    crn__pb_write_raw(out, pair->value, length);
-    crc = crn__crc32c_extend(crc, &checksum, sizeof checksum);
-    crc = crn__crc32c_extend(crc, pair->value, length);
+    size_t begin = writer->added.size;
+    uint32_t crc;
+    crn__tensorflow_string_write(&writer->added, pair->value, &crc);
     return add_scalar(writer, crn__format(CRN__TENSORFLOW_METADATA "%s", pair->key), "STRING",
                       begin, crc, error);
 }
