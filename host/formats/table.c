@@ -184,11 +184,18 @@ crn_status crn__table_open(crn__input_file *file, crn__table *table, crn_error *
     CRN__TRY(crn__input_file_read(file, file->size - FOOTER, footer, FOOTER, error));
     const unsigned char *at = footer, *end = footer + FOOTER - sizeof magic;
     memcpy(&magic, end, sizeof magic);
-    if (magic != CRN__TABLE_MAGIC || !read_handle(&at, (size_t)(end - at), &offset, &size) ||
-        !read_handle(&at, (size_t)(end - at), &table->index_at, &table->index_size))
+    bool good = magic == CRN__TABLE_MAGIC && read_handle(&at, (size_t)(end - at), &offset, &size) &&
+                read_handle(&at, (size_t)(end - at), &table->index_at, &table->index_size);
+    while (good && at < end)
+        good = *at++ == 0;
+    if (!good)
         return crn__fail(error, CRN_FORMAT, "%s: its last %d bytes are not those of a table",
                          file->path, FOOTER);
-    return CRN_OK;
+    /* The metaindex has nothing to say, but is a part of a file that is whole. */
+    crn__table_block metaindex = {.data = NULL};
+    crn_status status = read_block(table, offset, size, &metaindex, error);
+    free_block(&metaindex);
+    return status;
 }
 
 void crn__table_end(crn__table *table)

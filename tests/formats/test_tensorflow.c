@@ -15,6 +15,7 @@ static void reads_what_tensorflow_wrote(void **state)
         {"v2.index", "v2"},
         {"v2.data-00000-of-00001", "v2"},
         {"v2_parts", "v2_parts"},
+        {"v2_wide", "v2_wide"},
         {"v2_shards", "v2_shards"},
         {"v2_shards.data-00001-of-00002", "v2_shards"},
     };
@@ -135,7 +136,7 @@ static const char *copy_victim(const char *folder, size_t i)
     return copy(folder, victims[i].files[0]);
 }
 
-/* Right values (where the byte has no meaning) or an error in words; and few of the former. */
+/* Right values (where the byte is not read) or an error in words. */
 static void every_flipped_byte_is_noticed(void **state)
 {
     for (size_t i = 0; i < N_VICTIMS; i++) {
@@ -154,8 +155,10 @@ static void every_flipped_byte_is_noticed(void **state)
             flip_bit(path, &b, bit);
         }
         free(b.data);
-        /* The footer's padding, the empty block behind the others, what strings are. */
-        if (unnoticed > 90 / victims[i].every)
+        /* Of "v2" some bytes are a string's and a complex number's, which are not read. A number
+         * may be written in more than one way in the footer. */
+        bool data = strcmp(victims[i].files[0], "v2.data-00000-of-00001") == 0;
+        if (unnoticed > (data ? 26u : 1u))
             fail_msg("%s: %zu flips were not noticed", victims[i].files[0], unnoticed);
     }
 }

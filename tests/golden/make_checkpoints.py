@@ -186,14 +186,18 @@ def packed(name):
     finish(name, OUT / name, arrays)
 
 
-def partitioned(name, version):
-    """Variables in parts along the first, a middle and the last dimension."""
-    arrays = {
-        "rows": rng.standard_normal((7, 3)).astype("f4"),
-        "columns": rng.integers(-100, 100, (3, 200)).astype("i8"),
-        "middle": rng.standard_normal((2, 5, 3)).astype("f4"),
+def parts():
+    """Variables and into how many parts each dimension is cut: the first, the last, a middle one."""
+    return {
+        "rows": (rng.standard_normal((7, 3)).astype("f4"), [3, 1]),
+        "columns": (rng.integers(-100, 100, (3, 200)).astype("i8"), [1, 2]),
+        "middle": (rng.standard_normal((2, 5, 3)).astype("f4"), [1, 4, 1]),
     }
-    axes = {"rows": [3, 1], "columns": [1, 2], "middle": [1, 4, 1]}
+
+
+def partitioned(name, version, cut):
+    arrays = {key: array for key, (array, _) in cut.items()}
+    axes = {key: counts for key, (_, counts) in cut.items()}
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         variables = []
         for key, array in arrays.items():
@@ -245,8 +249,10 @@ def main():
     whole("v1", 1, values(False))
     packed("v1_snappy")
     whole("v2", 2, values(True))
-    partitioned("v1_parts", 1)
-    partitioned("v2_parts", 2)
+    partitioned("v1_parts", 1, parts())
+    partitioned("v2_parts", 2, parts())
+    # Places in it take one, two and three bytes in keys.
+    partitioned("v2_wide", 2, {"wide": (np.zeros((2, 20000), "i1"), [1, 3])})
     sharded("v2_shards")
     folder("folder")
     for path in sorted(OUT.rglob("*")):
