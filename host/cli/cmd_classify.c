@@ -123,7 +123,8 @@ int cmd_classify(int argc, char **argv)
     int64_t top = 1;
     bool json = false;
     const cli_option options[] = {
-        {"checkpoint", CLI_FILE, &checkpoint, "C", .help = "from clarinet train", .required = true},
+        {"checkpoint", CLI_CHECKPOINT, &checkpoint, "C", .help = "from clarinet train",
+         .required = true},
         {"top", CLI_INTEGER, &top, "N", .help = "how many classes to name, the most probable first",
          .min = 1, .max = 1000000},
         {"device", CLI_TEXT, &device, "X", .help = CLI_DEVICE_HELP},

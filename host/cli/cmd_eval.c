@@ -34,7 +34,8 @@ int cmd_eval(int argc, char **argv)
     int64_t batch_size = 64;
     bool json = false;
     const cli_option options[] = {
-        {"checkpoint", CLI_FILE, &checkpoint, "C", .help = "from clarinet train", .required = true},
+        {"checkpoint", CLI_CHECKPOINT, &checkpoint, "C", .help = "from clarinet train",
+         .required = true},
         {"data", CLI_FILE, &data, "D",
          .help = "a folder as for train; its test images where there are any, else all",
          .required = true},

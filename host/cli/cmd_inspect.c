@@ -23,25 +23,14 @@ static uint64_t count_numbers(const crn_checkpoint_entry *e)
     return numbers;
 }
 
-/* Optimizer slots are called after their variable, "w/Momentum", and so are sorted behind it. */
-static bool is_slot(const char *name, const char *variable)
-{
-    size_t length = strlen(variable);
-    return strncmp(name, variable, length) == 0 && name[length] == '/';
-}
-
 static void sum_up(const crn_checkpoint *file, totals *variables, totals *slots)
 {
-    const char *variable = NULL;
     crn_checkpoint_entry e;
     for (size_t i = 0; crn_checkpoint_entry_at(file, i, &e) == CRN_OK; i++) {
-        bool slot = variable != NULL && is_slot(e.name, variable);
-        totals *t = slot ? slots : variables;
+        totals *t = crn_checkpoint_is_slot(file, e.name) ? slots : variables;
         t->tensors++;
         t->numbers += count_numbers(&e);
         t->bytes += e.bytes;
-        if (!slot)
-            variable = e.name;
     }
 }
 
@@ -75,18 +64,18 @@ static json_t *to_json(const crn_checkpoint *file, const char *path)
         json_array_append_new(tensors, entry_json(&e));
     totals variables = {0}, slots = {0};
     sum_up(file, &variables, &slots);
-    return json_pack("{so so so so so}", "file", cli_json_text(path), "metadata", metadata,
-                     "tensors", tensors, "variables", totals_json(&variables), "slots",
-                     totals_json(&slots));
+    return json_pack("{so ss so so so so}", "file", cli_json_text(path), "format",
+                     crn_checkpoint_kind(file), "metadata", metadata, "tensors", tensors,
+                     "variables", totals_json(&variables), "slots", totals_json(&slots));
 }
 
 /* ---- for people ---- */
 
-static void print_entry(const crn_checkpoint_entry *e, int width)
+static void print_entry(const crn_checkpoint_entry *e, int width, int dtype_width)
 {
     char name[512];
     snprintf(name, sizeof name, "%s", e->name);
-    printf("%-*s  %-5s [", width, cli_clean(name), e->dtype);
+    printf("%-*s  %-*s [", width, cli_clean(name), dtype_width, e->dtype);
     for (int32_t i = 0; i < e->rank; i++)
         printf("%s%" PRId64, i > 0 ? "," : "", e->dims[i]);
     printf("]\n");
@@ -103,12 +92,16 @@ static void print_totals(const char *what, const totals *t)
 static int print(const crn_checkpoint *file)
 {
     crn_checkpoint_entry e;
-    int width = 0;
-    for (size_t i = 0; crn_checkpoint_entry_at(file, i, &e) == CRN_OK; i++)
+    printf("format: %s\n", crn_checkpoint_kind(file));
+    int width = 0, dtype_width = 5;
+    for (size_t i = 0; crn_checkpoint_entry_at(file, i, &e) == CRN_OK; i++) {
         if (strlen(e.name) < 80 && (int)strlen(e.name) > width)
             width = (int)strlen(e.name);
+        if ((int)strlen(e.dtype) > dtype_width)
+            dtype_width = (int)strlen(e.dtype);
+    }
     for (size_t i = 0; crn_checkpoint_entry_at(file, i, &e) == CRN_OK; i++)
-        print_entry(&e, width);
+        print_entry(&e, width, dtype_width);
     totals variables = {0}, slots = {0};
     sum_up(file, &variables, &slots);
     print_totals("variables", &variables);
@@ -132,7 +125,9 @@ int cmd_inspect(int argc, char **argv)
     };
     const cli_spec spec = {.command = "inspect",
                            .about = "Shows the variables, shapes, totals and metadata of a "
-                                    "checkpoint. Needs no device.",
+                                    "checkpoint: a safetensors file, a TensorFlow one (V1 file, "
+                                    "V2 prefix or index), or a folder with TensorFlow's file "
+                                    "'checkpoint'. Needs no device.",
                            .options = options,
                            .n_options = sizeof options / sizeof *options,
                            .rest = "FILE",
@@ -140,7 +135,7 @@ int cmd_inspect(int argc, char **argv)
     cli_rest files;
     int code = cli_parse(&spec, argc, argv, &files);
     if (code == CLI_GO_ON)
-        code = cli_check_file("inspect", files.items[0]);
+        code = cli_check_checkpoint("inspect", files.items[0]);
     if (code != CLI_GO_ON)
         return code;
     crn_checkpoint *file;

@@ -107,7 +107,7 @@ int cmd_predict(int argc, char **argv)
 {
     arguments a = {.batch_size = 32};
     const cli_option options[] = {
-        {"checkpoint", CLI_FILE, &a.checkpoint, "C", .help = "from clarinet train",
+        {"checkpoint", CLI_CHECKPOINT, &a.checkpoint, "C", .help = "from clarinet train",
          .required = true},
         {"input", CLI_FILE, &a.input, "X.NPY",
          .help =

@@ -255,7 +255,7 @@ int cmd_train(int argc, char **argv)
          .min = 0, .max = 9007199254740992},
         {"save-every", CLI_INTEGER, &a.save_every, "N",
          .help = "steps between checkpoints; else one an epoch", .min = 1, .max = 1e12},
-        {"init-from", CLI_FILE, &a.init_from, "CKPT",
+        {"init-from", CLI_CHECKPOINT, &a.init_from, "CKPT",
          .help =
              "start from this checkpoint; with the same model and classes, continue its training"},
         {"exclude-scopes", CLI_TEXT, &a.exclude_scopes, "S",

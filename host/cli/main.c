@@ -13,6 +13,7 @@ static const cli_command commands[] = {
     {"classify", cmd_classify, "say what is on pictures"},
     {"predict", cmd_predict, "run a checkpoint on a NumPy array"},
     {"inspect", cmd_inspect, "show what a checkpoint holds"},
+    {"convert", cmd_convert, "write a checkpoint in another format"},
     {"bench", cmd_bench, "measure speed, start-up and memory of a network"},
     {"tune", cmd_tune, "measure which kernels are fastest for a network, and keep that"},
     {"help", cmd_help, "show how a command is used"},

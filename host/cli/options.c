@@ -28,6 +28,15 @@ int cli_check_file(const char *command, const char *path)
     return cli_usage_error(command, "%s: %s", path, strerror(errno));
 }
 
+int cli_check_checkpoint(const char *command, const char *path)
+{
+    char index[4096];
+    int length = snprintf(index, sizeof index, "%s.index", path);
+    if (length > 0 && (size_t)length < sizeof index && access(index, R_OK) == 0)
+        return CLI_GO_ON;
+    return cli_check_file(command, path);
+}
+
 /* ---- help ---- */
 
 #define HELP_WIDTH 80
@@ -60,6 +69,7 @@ static const char *default_text(const cli_option *option, char *text, size_t siz
         break;
     case CLI_TEXT:
     case CLI_FILE:
+    case CLI_CHECKPOINT:
     case CLI_CHOICE: {
         const char *value = *(const char **)option->target;
         if (value != NULL)
@@ -101,7 +111,7 @@ static void print_help(const cli_spec *spec)
             printf(" --%s %s", spec->options[i].name, spec->options[i].value);
     printf(" [options]");
     if (spec->rest != NULL)
-        printf(" %s%s", spec->rest, spec->max_rest > 1 ? " ..." : "");
+        printf(" %s%s", spec->rest, spec->max_rest == SIZE_MAX ? " ..." : "");
     printf("\n\n");
     print_wrapped(spec->about, 0, 0);
     printf("\noptions:\n");
@@ -162,9 +172,12 @@ static int parse_value(const char *command, const cli_option *option, const char
         break;
     case CLI_TEXT:
     case CLI_FILE:
+    case CLI_CHECKPOINT:
         if (*text == '\0')
             return cli_usage_error(command, "--%s is empty", option->name);
         if (option->kind == CLI_FILE && cli_check_file(command, text) != CLI_GO_ON)
+            return CLI_USAGE;
+        if (option->kind == CLI_CHECKPOINT && cli_check_checkpoint(command, text) != CLI_GO_ON)
             return CLI_USAGE;
         break;
     }
@@ -227,7 +240,7 @@ static int parse_words(const cli_spec *spec, int argc, char **argv, cli_rest *re
         if (spec->options[i].required && !given[i])
             return cli_usage_error(spec->command, "needs --%s %s; see clarinet %s --help",
                                    spec->options[i].name, spec->options[i].value, spec->command);
-    if (rest != NULL && rest->count == 0)
+    if (rest != NULL && rest->count < (spec->min_rest > 0 ? spec->min_rest : 1))
         return cli_usage_error(spec->command, "needs %s; see clarinet %s --help", spec->rest,
                                spec->command);
     return CLI_GO_ON;

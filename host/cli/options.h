@@ -14,12 +14,13 @@
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_GO_ON = -1 };
 
 typedef enum cli_kind {
-    CLI_FLAG,    /* bool: --name alone sets it */
-    CLI_TEXT,    /* const char * */
-    CLI_FILE,    /* const char *: a file or folder that can be read */
-    CLI_CHOICE,  /* const char *: one of `choices` */
-    CLI_INTEGER, /* int64_t in min…max */
-    CLI_NUMBER   /* double in min…max */
+    CLI_FLAG,       /* bool: --name alone sets it */
+    CLI_TEXT,       /* const char * */
+    CLI_FILE,       /* const char *: a file or folder that can be read */
+    CLI_CHECKPOINT, /* const char *: the same, or what NAME.index is beside */
+    CLI_CHOICE,     /* const char *: one of `choices` */
+    CLI_INTEGER,    /* int64_t in min…max */
+    CLI_NUMBER      /* double in min…max */
 } cli_kind;
 
 typedef struct cli_option {
@@ -39,7 +40,7 @@ typedef struct cli_spec {
     const cli_option *options;
     size_t n_options;
     const char *rest; /* what --help calls arguments that are no options; NULL: there are none */
-    size_t max_rest;  /* at least one is needed */
+    size_t min_rest, max_rest; /* min_rest 0: at least one is needed */
 } cli_spec;
 
 /* What is left of a command line: point into argv. */
@@ -60,6 +61,10 @@ int cli_usage_error(const char *command, const char *format, ...)
 
 /* CLI_GO_ON if the file can be read, else as cli_usage_error. */
 int cli_check_file(const char *command, const char *path);
+/* The same of a checkpoint, which may also be named by a prefix of files (see
+ * clarinet/checkpoint.h).
+ */
+int cli_check_checkpoint(const char *command, const char *path);
 
 /* The same everywhere. */
 #define CLI_DEVICE_HELP                                                                     \

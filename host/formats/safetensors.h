@@ -9,16 +9,11 @@
 
 typedef struct crn__safetensors_writer crn__safetensors_writer;
 
-typedef struct crn__safetensors_tensor {
-    const char *name;
-    crn_dtype dtype;
-    crn_shape shape;
-} crn__safetensors_tensor;
-
 /*
  * A file is written as a stream, so that weights are never copied: first all names, shapes and
  * metadata, then the tensors' bytes in the declared order. Nothing that is passed needs to outlive
- * the call. CRN_INVALID for a name or key that occurs twice, is not UTF-8, or is reserved
+ * the call; of a tensor its name, dtype and shape count. CRN_INVALID for a name or key that occurs
+ * twice, is not UTF-8, or is reserved
  * ("__metadata__"; "clarinet.format" and "clarinet.xxh3" among the metadata).
  *
  *     CRN__TRY(crn__safetensors_writer_create(path, tensors, n, metadata, m, &writer, error));
@@ -29,7 +24,7 @@ typedef struct crn__safetensors_tensor {
  *     else
  *         crn__safetensors_writer_abort(writer);
  */
-crn_status crn__safetensors_writer_create(const char *path, const crn__safetensors_tensor *tensors,
+crn_status crn__safetensors_writer_create(const char *path, const crn_checkpoint_entry *tensors,
                                           size_t n_tensors, const crn_metadata *metadata,
                                           size_t n_metadata, crn__safetensors_writer **out,
                                           crn_error *error);

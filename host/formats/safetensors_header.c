@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "formats/element.h"
 #include "formats/json_text.h"
 
 /*
@@ -24,19 +25,8 @@ typedef struct slice {
     size_t length;
 } slice;
 
-static const struct {
-    const char *name;
-    uint32_t size;
-} dtypes[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1},
-              {"I16", 2},  {"U16", 2}, {"F16", 2}, {"BF16", 2},    {"I32", 4},     {"U32", 4},
-              {"F32", 4},  {"I64", 8}, {"U64", 8}, {"F64", 8},     {"C64", 8}};
-
 /* Far past any file in use: a hostile header of 100 MB must not cost many times its size. */
-#define MAX_TENSORS ((size_t)1 << 18)
 #define MAX_PAIRS ((size_t)1 << 16)
-
-#define N_DTYPES (sizeof dtypes / sizeof dtypes[0])
-#define MAX_DIMS (sizeof((crn_checkpoint_entry *)NULL)->dims / sizeof(int64_t))
 
 static crn_status fail_at(const cursor *c, const char *what)
 {
@@ -143,20 +133,19 @@ static crn_status read_dtype(cursor *c, crn_checkpoint_entry *tensor, uint64_t *
 {
     slice quoted;
     CRN__TRY(read_quoted(c, &quoted));
-    for (size_t i = 0; i < N_DTYPES; i++)
-        if (slice_is(quoted, dtypes[i].name)) {
-            tensor->dtype = dtypes[i].name;
-            *size = dtypes[i].size;
-            return CRN_OK;
-        }
-    return fail_at(c, "unknown dtype");
+    const crn__element *element = crn__element_find(quoted.text + 1, quoted.length - 2);
+    if (element == NULL || !element->safetensors)
+        return fail_at(c, "unknown dtype");
+    tensor->dtype = element->name;
+    *size = element->size;
+    return CRN_OK;
 }
 
 static crn_status read_shape(cursor *c, crn_checkpoint_entry *tensor)
 {
-    uint64_t dims[MAX_DIMS];
+    uint64_t dims[CRN__MAX_DIMS];
     size_t rank;
-    CRN__TRY(read_numbers(c, dims, MAX_DIMS, &rank));
+    CRN__TRY(read_numbers(c, dims, CRN__MAX_DIMS, &rank));
     tensor->rank = (int32_t)rank;
     for (size_t i = 0; i < rank; i++)
         tensor->dims[i] = (int64_t)dims[i];
@@ -178,11 +167,9 @@ static crn_status read_offsets(cursor *c, crn__safetensors_entry *entry)
 static crn_status check_entry(const cursor *c, crn__safetensors_entry *entry, uint64_t size)
 {
     crn_checkpoint_entry *tensor = &entry->tensor;
-    tensor->bytes = size;
-    for (int i = 0; i < tensor->rank; i++)
-        if (__builtin_mul_overflow(tensor->bytes, (uint64_t)tensor->dims[i], &tensor->bytes))
-            return crn__fail(c->error, CRN_FORMAT, "%s: tensor \"%s\": its shape is too large",
-                             c->path, tensor->name);
+    if (!crn__checkpoint_bytes(tensor, size, &tensor->bytes))
+        return crn__fail(c->error, CRN_FORMAT, "%s: tensor \"%s\": its shape is too large", c->path,
+                         tensor->name);
     if (entry->end < entry->begin || entry->end - entry->begin != tensor->bytes)
         return crn__fail(c->error, CRN_FORMAT,
                          "%s: tensor \"%s\": data_offsets [%" PRIu64 ",%" PRIu64
@@ -234,7 +221,7 @@ static crn_status read_metadata(cursor *c, crn__safetensors_header *header)
         if (!crn__grow((void **)&header->pairs, header->n_pairs, &header->pairs_capacity,
                        sizeof *header->pairs))
             return crn__fail_memory(c->error);
-        crn__safetensors_pair *pair = &header->pairs[header->n_pairs++];
+        crn__checkpoint_pair *pair = &header->pairs[header->n_pairs++];
         CRN__TRY(read_string(c, &pair->key));
         CRN__TRY(expect(c, ':'));
         CRN__TRY(read_string(c, &pair->value));
@@ -261,7 +248,7 @@ static crn_status read_members(cursor *c, crn__safetensors_header *header)
             CRN__TRY(read_metadata(c, header));
             continue;
         }
-        if (header->n_entries == MAX_TENSORS)
+        if (header->n_entries == CRN__MAX_TENSORS)
             return fail_at(c, "too many tensors");
         if (!crn__grow((void **)&header->entries, header->n_entries, &header->entries_capacity,
                        sizeof *header->entries))
@@ -281,7 +268,7 @@ static crn_status read_members(cursor *c, crn__safetensors_header *header)
 
 static int compare_pairs(const void *a, const void *b)
 {
-    return strcmp(((const crn__safetensors_pair *)a)->key, ((const crn__safetensors_pair *)b)->key);
+    return strcmp(((const crn__checkpoint_pair *)a)->key, ((const crn__checkpoint_pair *)b)->key);
 }
 
 static int compare_names(const void *a, const void *b)

@@ -2,7 +2,7 @@
 #ifndef CRN_FORMATS_SAFETENSORS_HEADER_H
 #define CRN_FORMATS_SAFETENSORS_HEADER_H
 
-#include "clarinet/checkpoint.h"
+#include "formats/checkpoint_file.h"
 
 #define CRN__SAFETENSORS_MAX_HEADER 100000000u
 
@@ -18,14 +18,10 @@ typedef struct crn__safetensors_entry {
     size_t order;                /* of its data in the file */
 } crn__safetensors_entry;
 
-typedef struct crn__safetensors_pair {
-    char *key, *value;
-} crn__safetensors_pair;
-
 typedef struct crn__safetensors_header {
     crn__safetensors_entry *entries; /* sorted by name */
     size_t n_entries, entries_capacity;
-    crn__safetensors_pair *pairs; /* sorted by key */
+    crn__checkpoint_pair *pairs; /* sorted by key */
     size_t n_pairs, pairs_capacity;
 } crn__safetensors_header;
 

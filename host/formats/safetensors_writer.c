@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "formats/atomic_file.h"
+#include "formats/element.h"
 #include "formats/json_text.h"
 #include "formats/safetensors_header.h"
 
@@ -50,26 +51,25 @@ static crn_status write_metadata(FILE *stream, const char *path, const crn_metad
 }
 
 /* Writes one tensor's member and moves *offset past its data. */
-static crn_status write_tensor(FILE *stream, const char *path,
-                               const crn__safetensors_tensor *tensor, uint64_t *offset,
-                               crn_error *error)
+static crn_status write_tensor(FILE *stream, const char *path, const crn_checkpoint_entry *tensor,
+                               uint64_t *offset, crn_error *error)
 {
-    int64_t count = crn_shape_count(&tensor->shape);
+    const crn__element *element =
+        tensor->dtype != NULL ? crn__element_find(tensor->dtype, strlen(tensor->dtype)) : NULL;
     uint64_t bytes, end;
-    if (count < 0 || strcmp(tensor->name, "__metadata__") == 0 ||
-        (tensor->dtype != CRN_F32 && tensor->dtype != CRN_I32) ||
-        __builtin_mul_overflow((uint64_t)count, crn_dtype_size(tensor->dtype), &bytes) ||
+    if (tensor->name == NULL || strcmp(tensor->name, "__metadata__") == 0 || element == NULL ||
+        !element->safetensors || !crn__checkpoint_bytes(tensor, element->size, &bytes) ||
         __builtin_add_overflow(*offset, bytes, &end))
         return crn__fail(error, CRN_INVALID, "%s: \"%s\" is no tensor that can be saved", path,
-                         tensor->name);
+                         tensor->name != NULL ? tensor->name : "");
     if (!crn__is_utf8(tensor->name))
         return crn__fail(error, CRN_INVALID, "%s: tensor name \"%s\" is not UTF-8", path,
                          tensor->name);
     fputc(',', stream);
     crn__json_write(stream, tensor->name);
-    fprintf(stream, ":{\"dtype\":\"%s\",\"shape\":[", tensor->dtype == CRN_F32 ? "F32" : "I32");
-    for (int i = 0; i < tensor->shape.rank; i++)
-        fprintf(stream, "%s%" PRId64, i > 0 ? "," : "", tensor->shape.dims[i]);
+    fprintf(stream, ":{\"dtype\":\"%s\",\"shape\":[", element->name);
+    for (int i = 0; i < tensor->rank; i++)
+        fprintf(stream, "%s%" PRId64, i > 0 ? "," : "", tensor->dims[i]);
     fprintf(stream, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", *offset, end);
     *offset = end;
     return CRN_OK;
@@ -91,9 +91,8 @@ static crn_status check_header(const crn__safetensors_writer *writer, uint64_t d
     return status == CRN_FORMAT ? CRN_INVALID : status;
 }
 
-static crn_status make_header(crn__safetensors_writer *writer,
-                              const crn__safetensors_tensor *tensors, const crn_metadata *metadata,
-                              size_t n_metadata, crn_error *error)
+static crn_status make_header(crn__safetensors_writer *writer, const crn_checkpoint_entry *tensors,
+                              const crn_metadata *metadata, size_t n_metadata, crn_error *error)
 {
     FILE *stream = open_memstream(&writer->header, &writer->header_length);
     if (stream == NULL)
@@ -137,7 +136,7 @@ static void finish_tensors(crn__safetensors_writer *writer)
     }
 }
 
-crn_status crn__safetensors_writer_create(const char *path, const crn__safetensors_tensor *tensors,
+crn_status crn__safetensors_writer_create(const char *path, const crn_checkpoint_entry *tensors,
                                           size_t n_tensors, const crn_metadata *metadata,
                                           size_t n_metadata, crn__safetensors_writer **out,
                                           crn_error *error)

@@ -13,12 +13,6 @@
  */
 #define STREAMED_CACHES 4
 
-void crn__copy_options(void *to, size_t size, const void *from, size_t from_size)
-{
-    if (from != NULL)
-        memcpy(to, from, from_size < size ? from_size : size);
-}
-
 crn__tensor *crn__gradient_of(crn__schedule *schedule, crn__call *call, size_t i, bool *accumulate)
 {
     crn__gradient *gradient = call->d_inputs[i];

@@ -10,6 +10,7 @@
 
 #include "clarinet/graph.h"
 #include "clarinet/layers.h"
+#include "core/options.h"
 #include "tensor/tensor.h"
 
 /* A window that slides over an image: convolutions and pools. Sizes are of one axis: [0] height,
@@ -102,14 +103,6 @@ crn_node *crn__apply(crn_graph *graph, const crn__op *op, const char *name, cons
  */
 bool crn__resolve_window(crn_graph *graph, const char *name, crn__window *window,
                          crn_padding padding, const int32_t pads[4], const crn_node *x);
-
-/*
- * Copies what the caller's option struct has over the defaults in *to: the caller's header may be
- * older, and its struct shorter. `from` may be NULL.
- */
-#define CRN__COPY_OPTIONS(to, from) \
-    crn__copy_options((to), sizeof *(to), (from), (from) != NULL ? (from)->size : 0)
-void crn__copy_options(void *to, size_t size, const void *from, size_t from_size);
 
 /* ---- what ops share ---- */
 

@@ -1,4 +1,4 @@
-/* Graphs to and from safetensors files. */
+/* Graphs to and from checkpoints. */
 #include "clarinet/checkpoint.h"
 
 #include <inttypes.h>
@@ -8,10 +8,10 @@
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "formats/safetensors.h"
+#include "formats/checkpoint_writer.h"
 #include "graph/graph.h"
 
-#define STEP_KEY "global_step"
+#define MOVING_AVERAGE "ExponentialMovingAverage"
 
 /* What a file holds of a graph: variables, then the slots of a training operation. */
 typedef struct item {
@@ -75,35 +75,27 @@ static crn_status check_train(crn_graph *graph, const crn_train_op *train)
 /* ---- saving ---- */
 
 static crn_status open_writer(crn_graph *graph, const char *path, const items *list,
-                              const crn_save_options *options, crn__safetensors_writer **writer)
+                              const crn_save_options *options, crn__checkpoint_writer **writer)
 {
     crn_error *error = crn__context_fail(graph->context);
-    crn__safetensors_tensor *tensors = crn__alloc(list->count, sizeof *tensors);
-    crn_metadata *metadata = crn__alloc(options->n_metadata + 1, sizeof *metadata);
-    char step[24];
-    crn_status status = CRN_OK;
-    if (tensors == NULL || metadata == NULL)
-        status = crn__fail_memory(error);
-    for (size_t i = 0; status == CRN_OK && i < list->count; i++)
-        tensors[i] =
-            (crn__safetensors_tensor){list->all[i].name, CRN_F32, list->all[i].tensor->shape};
-    for (size_t i = 0; status == CRN_OK && i < options->n_metadata; i++)
-        metadata[i] = options->metadata[i];
-    if (status == CRN_OK) {
-        size_t n_metadata = options->n_metadata;
-        if (options->train != NULL) {
-            snprintf(step, sizeof step, "%" PRId64, options->train->step);
-            metadata[n_metadata++] = (crn_metadata){STEP_KEY, step};
-        }
-        status = crn__safetensors_writer_create(path, tensors, list->count, metadata, n_metadata,
-                                                writer, error);
-    }
-    free(tensors);
-    free(metadata);
+    crn_checkpoint_entry *entries = crn__alloc(list->count, sizeof *entries);
+    if (entries == NULL)
+        return crn__fail_memory(error);
+    for (size_t i = 0; i < list->count; i++)
+        entries[i] =
+            crn__checkpoint_entry_of(list->all[i].name, CRN_F32, &list->all[i].tensor->shape);
+    crn__checkpoint_content content = {.entries = entries,
+                                       .n_entries = list->count,
+                                       .metadata = options->metadata,
+                                       .n_metadata = options->n_metadata,
+                                       .step = options->train != NULL ? options->train->step : -1};
+    crn_status status =
+        crn__checkpoint_writer_create(path, options->format, &content, writer, error);
+    free(entries);
     return status;
 }
 
-static crn_status write_items(crn_graph *graph, const items *list, crn__safetensors_writer *writer)
+static crn_status write_items(crn_graph *graph, const items *list, crn__checkpoint_writer *writer)
 {
     crn_error *error = crn__context_fail(graph->context);
     float *data = crn__alloc(list->largest, sizeof *data);
@@ -114,7 +106,7 @@ static crn_status write_items(crn_graph *graph, const items *list, crn__safetens
         if (status == CRN_OK)
             status = crn__buffer_read(tensor->buffer, 0, data, tensor->bytes);
         if (status == CRN_OK)
-            status = crn__safetensors_writer_append(writer, data, tensor->bytes, error);
+            status = crn__checkpoint_writer_append(writer, data, tensor->bytes, error);
     }
     free(data);
     return status;
@@ -126,52 +118,21 @@ crn_status crn_checkpoint_save(crn_graph *graph, const char *path, const crn_sav
     CRN__COPY_OPTIONS(&o, options);
     CRN__TRY(check_train(graph, o.train));
     items list = {.all = NULL};
-    crn__safetensors_writer *writer = NULL;
+    crn__checkpoint_writer *writer = NULL;
     crn_status status = list_items(graph, o.train, &list);
     if (status == CRN_OK)
         status = open_writer(graph, path, &list, &o, &writer);
     if (status == CRN_OK)
         status = write_items(graph, &list, writer);
     if (status == CRN_OK)
-        status = crn__safetensors_writer_commit(writer, crn__context_fail(graph->context));
+        status = crn__checkpoint_writer_commit(writer, crn__context_fail(graph->context));
     else
-        crn__safetensors_writer_abort(writer);
+        crn__checkpoint_writer_abort(writer);
     free_items(&list);
     return status;
 }
 
 /* ---- restoring ---- */
-
-/* Whether a name starts with one of the comma-separated scopes: TF-slim's
- * checkpoint_exclude_scopes. */
-static bool is_excluded(const char *name, const char *scopes)
-{
-    while (scopes != NULL && *scopes != '\0') {
-        scopes += strspn(scopes, ", ");
-        size_t length = strcspn(scopes, ", ");
-        if (length > 0 && strncmp(name, scopes, length) == 0)
-            return true;
-        scopes += length;
-    }
-    return false;
-}
-
-static bool find_entry(const crn_checkpoint *file, const char *name, crn_checkpoint_entry *entry)
-{
-    size_t low = 0, high = crn_checkpoint_count(file);
-    while (low < high) { /* entries are sorted by name */
-        size_t middle = low + (high - low) / 2;
-        crn_checkpoint_entry_at(file, middle, entry);
-        int order = strcmp(entry->name, name);
-        if (order == 0)
-            return true;
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
-}
 
 static bool same_shape(const crn_checkpoint_entry *entry, const crn_shape *shape)
 {
@@ -195,6 +156,12 @@ static crn_status shape_error(crn_error *error, const char *path, const crn_chec
                      entry->name, theirs, crn_shape_text(shape, ours, sizeof ours));
 }
 
+/* Where an item's value comes from. */
+typedef struct source {
+    crn_restore_event event;
+    const char *name; /* in the file, which owns it; where it is loaded */
+} source;
+
 typedef struct restore {
     crn_graph *graph;
     const char *path;
@@ -202,8 +169,30 @@ typedef struct restore {
     crn_checkpoint *file;
     items list;
     float *data;
-    crn_restore_event *events; /* by item */
+    source *sources; /* by item */
 } restore;
+
+/*
+ * The name in the file: *found is the slot of moving averages where that is wanted and there, else
+ * of the item's own name; its name is NULL where the file has none. A checkpoint's names live as
+ * long as it.
+ */
+static crn_status find_item(const restore *r, size_t i, crn_checkpoint_entry *found)
+{
+    const char *name = r->list.all[i].name;
+    if (r->options.moving_average && i < r->list.n_variables) {
+        char *average = crn__format("%s/" MOVING_AVERAGE, name);
+        if (average == NULL)
+            return crn__fail_memory(crn__context_fail(r->graph->context));
+        crn_status status = crn_checkpoint_find(r->file, average, found);
+        free(average);
+        if (status == CRN_OK)
+            return CRN_OK;
+    }
+    if (crn_checkpoint_find(r->file, name, found) != CRN_OK)
+        found->name = NULL;
+    return CRN_OK;
+}
 
 /* Reads everything once, so that nothing has changed when something is wrong. */
 static crn_status check_items(restore *r)
@@ -211,20 +200,22 @@ static crn_status check_items(restore *r)
     crn_error *error = crn__context_fail(r->graph->context);
     for (size_t i = 0; i < r->list.count; i++) {
         const item *it = &r->list.all[i];
+        source *from = &r->sources[i];
         crn_checkpoint_entry entry;
-        if (is_excluded(it->name, r->options.exclude_scopes)) {
-            r->events[i] = CRN_RESTORE_EXCLUDED;
-        } else if (!find_entry(r->file, it->name, &entry)) {
-            r->events[i] = CRN_RESTORE_MISSING;
+        CRN__TRY(find_item(r, i, &entry));
+        if (crn__in_scopes(it->name, r->options.exclude_scopes)) {
+            from->event = CRN_RESTORE_EXCLUDED;
+        } else if (entry.name == NULL) {
+            from->event = CRN_RESTORE_MISSING;
             if (!r->options.ignore_missing_vars)
                 return crn__fail(error, CRN_NOT_FOUND, "%s: has no variable \"%s\"", r->path,
                                  it->name);
         } else {
-            r->events[i] = CRN_RESTORE_LOADED;
+            *from = (source){CRN_RESTORE_LOADED, entry.name};
             if (!same_shape(&entry, &it->tensor->shape))
                 return shape_error(error, r->path, &entry, &it->tensor->shape);
-            CRN__TRY(crn_checkpoint_read(r->file, it->name, r->data, crn__tensor_count(it->tensor),
-                                         error));
+            CRN__TRY(crn_checkpoint_read(r->file, from->name, r->data,
+                                         crn__tensor_count(it->tensor), error));
         }
     }
     return CRN_OK;
@@ -232,12 +223,14 @@ static crn_status check_items(restore *r)
 
 static crn_status check_step(restore *r, int64_t *step)
 {
-    const char *text = crn_checkpoint_metadata(r->file, STEP_KEY);
+    const char *text = crn_checkpoint_metadata(r->file, CRN__STEP_KEY);
     char *end;
+    if (r->options.train == NULL)
+        text = NULL;
     *step = text != NULL ? strtoll(text, &end, 10) : 0;
     if (text != NULL && (*text == '\0' || *end != '\0' || *step < 0))
         return crn__fail(crn__context_fail(r->graph->context), CRN_FORMAT,
-                         "%s: " STEP_KEY " is \"%s\", which is no step", r->path, text);
+                         "%s: " CRN__STEP_KEY " is \"%s\", which is no step", r->path, text);
     return CRN_OK;
 }
 
@@ -246,10 +239,10 @@ static crn_status load_items(restore *r)
     crn_context *context = r->graph->context;
     for (size_t i = 0; i < r->list.count; i++) {
         const item *it = &r->list.all[i];
-        if (r->events[i] != CRN_RESTORE_LOADED)
+        if (r->sources[i].event != CRN_RESTORE_LOADED)
             continue;
-        CRN__TRY(crn_checkpoint_read(r->file, it->name, r->data, crn__tensor_count(it->tensor),
-                                     crn__context_fail(context)));
+        CRN__TRY(crn_checkpoint_read(r->file, r->sources[i].name, r->data,
+                                     crn__tensor_count(it->tensor), crn__context_fail(context)));
         CRN__TRY(crn__tensor_allocate(context, it->tensor));
         it->tensor->version++;
         CRN__TRY(crn__buffer_write(it->tensor->buffer, 0, r->data, it->tensor->bytes));
@@ -263,13 +256,14 @@ static void report(const restore *r)
     if (tell == NULL)
         return;
     for (size_t i = 0; i < r->list.count; i++)
-        tell(r->options.report_data, r->events[i], r->list.all[i].name);
+        tell(r->options.report_data, r->sources[i].event, r->list.all[i].name);
     for (size_t i = 0; i < crn_checkpoint_count(r->file); i++) {
         crn_checkpoint_entry entry;
         bool used = false;
         crn_checkpoint_entry_at(r->file, i, &entry);
         for (size_t k = 0; k < r->list.count && !used; k++)
-            used = strcmp(r->list.all[k].name, entry.name) == 0;
+            used = strcmp(r->list.all[k].name, entry.name) == 0 || r->sources[k].name == entry.name;
+        used |= r->options.train != NULL && strcmp(entry.name, CRN__STEP_KEY) == 0;
         if (!used)
             tell(r->options.report_data, CRN_RESTORE_UNUSED, entry.name);
     }
@@ -288,8 +282,8 @@ crn_status crn_checkpoint_restore(crn_graph *graph, const char *path,
         status = crn_checkpoint_open(path, &r.file, error);
     if (status == CRN_OK) {
         r.data = crn__alloc(r.list.largest, sizeof *r.data);
-        r.events = crn__alloc(r.list.count, sizeof *r.events);
-        if (r.data == NULL || r.events == NULL)
+        r.sources = crn__alloc(r.list.count, sizeof *r.sources);
+        if (r.data == NULL || r.sources == NULL)
             status = crn__fail_memory(error);
     }
     if (status == CRN_OK)
@@ -304,7 +298,7 @@ crn_status crn_checkpoint_restore(crn_graph *graph, const char *path,
         report(&r);
     }
     free(r.data);
-    free(r.events);
+    free(r.sources);
     crn_checkpoint_free(r.file);
     free_items(&r.list);
     return status;
