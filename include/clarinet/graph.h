@@ -83,6 +83,16 @@ CRN_API crn_node *crn_variable_find(const crn_graph *graph, const char *name);
 CRN_API bool crn_variable_is_trainable(const crn_node *variable);
 /* Whether later crn_minimize calls update it. */
 CRN_API void crn_variable_set_trainable(crn_node *variable, bool trainable);
+/*
+ * slim's trainable_scopes: of the variables that there are, those whose names start with one of the
+ * comma-separated scopes are trained by later crn_minimize calls, if they are trainable at all; the
+ * others are frozen. NULL: no variable is frozen. CRN_NOT_FOUND for a scope without a variable.
+ *
+ * As with slim, frozen batch norms still normalise by the batch and move their statistics; those
+ * that were built with freeze_bn (crn_batch_norm_options, crn_resnet_options) use their statistics
+ * as they are.
+ */
+CRN_API crn_status crn_graph_set_trainable_scopes(crn_graph *graph, const char *scopes);
 
 /* tf.global_variables_initializer: gives every variable (and every optimizer slot) its first value.
  */
