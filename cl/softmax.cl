@@ -84,7 +84,8 @@ KERNEL void cross_entropy_backward(const __global LABEL *labels, const __global 
         const float2 scale = row_scale(logits + at, classes);
         float total = 0.0f;
         for (int k = 0; k < classes; k++)
-            total += SMOOTHED(row, k);
+            total += LABEL_AT(row, k);
+        total = fma(keep, total, spread * (float)classes);
         for (int k = 0; k < classes; k++) {
             const float p = exp(logits[at + k] - scale.x) / scale.y;
             const float d = LABEL_VALID(row) ? (p * total - SMOOTHED(row, k)) * dloss[row] : NAN;

@@ -234,6 +234,28 @@ static void going_on(void **state)
     remove(path);
 }
 
+/* ---- smoothed labels ---- */
+
+static void smoothed_labels(void **state)
+{
+    (void)state;
+    crn_graph *g = op_graph();
+    crn_node *x, *labels, *logits = regression_logits(SAMPLES, &x, &labels);
+    crn_node *loss =
+        crn_reduce_mean(g, crn_softmax_cross_entropy_smoothed(g, labels, logits, 0.1f));
+    loss = crn_add(g, loss, crn_regularization_loss(g));
+    regression_initialise();
+    const double *value = op_fetch(loss);
+    const double *weights = op_fetch_gradient_of(loss, "fc/weights");
+    const double *biases = op_fetch_gradient_of(loss, "fc/biases");
+    op_run(NULL);
+    op_compare("loss", value, golden_values("smoothed/loss", 1), 1, REGRESSION_RTOL);
+    op_compare("weights", weights, golden_values("smoothed/fc/weights", WEIGHTS), WEIGHTS,
+               REGRESSION_RTOL);
+    op_compare("biases", biases, golden_values("smoothed/fc/biases", CLASSES), CLASSES,
+               REGRESSION_RTOL);
+}
+
 /* ---- mistakes ---- */
 
 static void refuse(crn_optimizer optimizer, const crn_minimize_options *options, const char *part)
@@ -283,7 +305,7 @@ int main(void)
         OP_TEST(gradient_descent), OP_TEST(momentum), OP_TEST(rmsprop),   OP_TEST(adam),
         OP_TEST(adagrad),          OP_TEST(adadelta), OP_TEST(ftrl),      OP_TEST(lars),
         OP_TEST(clipping),         OP_TEST(averages), OP_TEST(gathering), OP_TEST(going_on),
-        OP_TEST(mistakes),
+        OP_TEST(smoothed_labels),  OP_TEST(mistakes),
     };
     return cmocka_run_group_tests(tests, regression_open, regression_close);
 }
