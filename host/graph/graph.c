@@ -1,4 +1,4 @@
-#include "graph/graph.h"
+#include "graph/step.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,7 +7,6 @@
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "optim/optimizer.h"
 
 /* ---- life ---- */
 

@@ -66,7 +66,7 @@ typedef struct crn__slot {
     crn_node *averages; /* the variable that this is the moving average of; or NULL */
 } crn__slot;
 
-struct crn__optimizer_row; /* host/optim/optimizer.h */
+struct crn__optimizer_row; /* host/graph/step.h */
 
 struct crn_train_op {
     crn_graph *graph;

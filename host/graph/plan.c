@@ -2,14 +2,13 @@
  * Plans: a request (what to fetch, what to train, at which batch size) written out as a schedule of
  * launches.
  */
-#include "graph/graph.h"
+#include "graph/step.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "optim/optimizer.h"
 
 struct crn__plan {
     crn_train_op *train;

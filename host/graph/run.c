@@ -1,5 +1,5 @@
 /* Running: feeds are checked, a plan is found or made, fits the device, and is run. */
-#include "graph/graph.h"
+#include "graph/step.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,7 +8,6 @@
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "optim/optimizer.h"
 
 /* Plans kept: a program alternates between few batch sizes. */
 #define MAX_PLANS 8

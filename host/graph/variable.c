@@ -1,5 +1,5 @@
 /* Variables: creation and reuse, first values, reading and writing. */
-#include "graph/graph.h"
+#include "graph/step.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -10,7 +10,6 @@
 #include "core/memory.h"
 #include "core/random.h"
 #include "core/thread.h"
-#include "optim/optimizer.h"
 
 #define TWO_PI 6.28318530717958647692
 /* A thread takes as long to start as some thousand values to draw. */

@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "optim/optimizer.h"
+#include "optim/table.h"
 
 static void mark_reached(const crn_train_op *train, bool *reached)
 {

@@ -2,7 +2,7 @@
 #include <stddef.h>
 
 #include "core/error.h"
-#include "optim/optimizer.h"
+#include "optim/table.h"
 
 #define MEMBER(name) offsetof(crn_optimizer, name)
 #define NO_MEMBER SIZE_MAX
@@ -203,18 +203,6 @@ static const crn__optimizer_row rows[] = {
      3,
      {RATE, MEMBER(momentum), MEMBER(weight_decay)}},
 };
-
-const float *crn__optimizer_member(const crn_optimizer *optimizer, size_t member)
-{
-    return (const float *)(const void *)((const char *)optimizer + member);
-}
-
-float crn__optimizer_initial(const crn__optimizer_row *row, const crn_optimizer *optimizer,
-                             size_t slot)
-{
-    size_t from = row->initial[slot].member;
-    return from != NO_MEMBER ? *crn__optimizer_member(optimizer, from) : row->initial[slot].value;
-}
 
 /* Whether the numbers that divide, or whose roots are taken, are such. */
 static crn_status check_numbers(const crn_optimizer *o, crn_error *error)

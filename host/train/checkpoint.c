@@ -9,8 +9,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "formats/safetensors.h"
-#include "graph/graph.h"
-#include "optim/optimizer.h"
+#include "graph/step.h"
 
 #define STEP_KEY "global_step"
 

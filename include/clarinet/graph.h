@@ -138,9 +138,11 @@ typedef struct crn_fetch {
 } crn_fetch;
 
 /*
- * Runs what the fetches need, after which `train` (may be NULL) has updated its variables once.
- * Everything fetched is of the same step: values are those before the update. Returns when the
- * fetches are there; with none it may return before the device is done (crn_graph_finish waits).
+ * Runs what the fetches need, after which `train` (may be NULL) has updated its variables once, or
+ * added up gradients for a later run to do so (crn_minimize_options, whose guard may also refuse
+ * the step with CRN_NON_FINITE). Everything fetched is of the same step: values are those before
+ * the update. Returns when the fetches are there; with none it may return before the device is done
+ * (crn_graph_finish waits).
  */
 CRN_API crn_status crn_run(crn_graph *graph, crn_train_op *train, const crn_feed *feeds,
                            size_t n_feeds, crn_fetch *fetches, size_t n_fetches);

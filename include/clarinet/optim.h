@@ -138,7 +138,7 @@ typedef enum crn_guard {
     /* crn_run changes no variable, slot or statistic, returns CRN_NON_FINITE, and its text names
      * the first node in forward order whose value is not finite; if all values are, the first
      * gradient that is not, on the way back from the loss. Fetches are filled. The run waits for
-     * the device. */
+     * the device. Where gradients are clipped, a norm that overflows is not finite either. */
     CRN_GUARD_STOP,
     CRN_GUARD_SKIP /* the step changes nothing but the count of steps; crn_train_op_skipped */
 } crn_guard;

@@ -142,6 +142,32 @@ static void frozen_batch_norms_use_their_statistics(void **state)
     assert_true(by_batch[0] == first);
 }
 
+/* The networks take the option. */
+static void networks_freeze(void **state)
+{
+    (void)state;
+    crn_graph *g = op_graph();
+    crn_resnet_options o = CRN_RESNET_OPTIONS_INIT;
+    o.freeze_bn = true;
+    o.spatial_squeeze = true;
+    crn_node *x = op_input("images", CRN_SHAPE(2, 8, 8, 3), op_uniform(1, 2 * 8 * 8 * 3, -1, 1));
+    crn_node *loss = crn_reduce_mean(g, crn_resnet_v2_20(g, x, 4, &o));
+    op_check(crn_initialize_variables(g));
+    op_check(crn_graph_set_trainable_scopes(
+        g, "resnet_v2_20/postnorm,resnet_v2_20/block3/unit_2,resnet_v2_20/logits"));
+    op_run(crn_minimize(g, crn_gradient_descent(0.5f), loss));
+    int moving = 0;
+    for (size_t i = 0; i < crn_variable_count(g); i++) {
+        const char *name = crn_node_name(crn_variable_at(g, i));
+        bool moves = strstr(name, "postnorm") != NULL || strstr(name, "block3/unit_2") != NULL;
+        if (strstr(name, "moving_mean") == NULL)
+            continue;
+        assert_true((op_get(name)[0] != 0) == moves);
+        moving += moves;
+    }
+    assert_int_equal(moving, 4); /* preact, conv1, conv2 and postnorm */
+}
+
 /* Launches that a step has beyond those of the forward pass. */
 static size_t launches_of_step(int depth, const char *scopes)
 {
@@ -185,7 +211,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         OP_TEST(scopes_are_trained), OP_TEST(frozen_batch_norms_stay),
         OP_TEST(nothing_is_frozen),  OP_TEST(frozen_batch_norms_use_their_statistics),
-        OP_TEST(no_way_back_below),  OP_TEST(mistakes),
+        OP_TEST(networks_freeze),    OP_TEST(no_way_back_below),
+        OP_TEST(mistakes),
     };
     return cmocka_run_group_tests(tests, op_open, op_close);
 }

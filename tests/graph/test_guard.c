@@ -207,6 +207,43 @@ static void skipped_steps_are_counted(void **state)
     assert_int_equal(skipped, 0);
 }
 
+/* Gradients of 1e25 are finite; the norm that they are to be clipped by is not. */
+static void norms_that_overflow(void **state)
+{
+    (void)state;
+    for (int runs = 1; runs <= 2; runs++) {
+        crn_minimize_options options = CRN_MINIMIZE_OPTIONS_INIT;
+        options.clip_global_norm = 1;
+        options.accumulate = runs;
+        options.guard = CRN_GUARD_SKIP;
+        crn_graph *g = op_graph();
+        int64_t skipped;
+        crn_node *x = op_input("x", CRN_SHAPE(1, 2), (const double[]){1e25, 1});
+        crn_node *y = crn_dense(g, x, 1, CRN_ACTIVATION_NONE, CRN_NORMALIZER_NONE, "fc");
+        crn_node *loss = crn_reduce_mean(g, y);
+        crn_train_op *skips = crn_minimize_with(g, crn_gradient_descent(1), loss, &options);
+        options.guard = CRN_GUARD_STOP;
+        crn_train_op *stops = crn_minimize_with(g, crn_gradient_descent(1), loss, &options);
+        op_check(crn_initialize_variables(g));
+        op_set("fc/weights", (const double[]){0, 2});
+        for (int i = 0; i < runs; i++)
+            op_run(skips);
+        op_check(crn_train_op_skipped(skips, &skipped));
+        assert_int_equal(skipped, 1);
+        for (int i = 0; i + 1 < runs; i++)
+            op_run(stops);
+        expect_refusal(stops, "the loss or a gradient is not finite");
+        op_compare("weights", op_get("fc/weights"), (const double[]){0, 2}, 2, 0);
+        op_feed(x, (const double[]){0, 1});
+        for (int i = 0; i < runs; i++)
+            op_run(stops);
+        assert_int_equal(crn_train_op_step(stops), 1);
+        const double least = 2 - 1 / sqrt(2); /* biases have half of the norm */
+        op_compare("weights", op_get("fc/weights"), (const double[]){0, least}, 2, 1e-6);
+        op_next();
+    }
+}
+
 /* A step of three runs, one of which is not finite, is skipped; the next one is as good as ever. */
 static void one_of_several_runs(void **state)
 {
@@ -263,9 +300,10 @@ static void a_refused_one_of_several_runs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        OP_TEST(every_layer_is_named), OP_TEST(a_refused_run_changes_nothing),
-        OP_TEST(a_gradient_is_named),  OP_TEST(skipped_steps_are_counted),
-        OP_TEST(one_of_several_runs),  OP_TEST(a_refused_one_of_several_runs),
+        OP_TEST(every_layer_is_named),          OP_TEST(a_refused_run_changes_nothing),
+        OP_TEST(a_gradient_is_named),           OP_TEST(skipped_steps_are_counted),
+        OP_TEST(norms_that_overflow),           OP_TEST(one_of_several_runs),
+        OP_TEST(a_refused_one_of_several_runs),
     };
     return cmocka_run_group_tests(tests, op_open, op_close);
 }

@@ -1,5 +1,5 @@
 /* A step on the device: gradients are measured, judged, added up, and their variables updated. */
-#include "optim/optimizer.h"
+#include "graph/step.h"
 
 #include <stddef.h>
 
@@ -268,7 +268,7 @@ void crn__emit_step_end(crn__schedule *schedule, const crn_train_op *train)
 
 /* ---- reading a verdict ---- */
 
-crn_status crn__verdict_read(const crn_train_op *train, bool *good)
+crn_status crn__verdict_read(crn_train_op *train, bool *good)
 {
     float head[HEAD];
     *good = true;
@@ -276,6 +276,8 @@ crn_status crn__verdict_read(const crn_train_op *train, bool *good)
         return CRN_OK;
     CRN__TRY(crn__buffer_read(train->verdict->buffer, 0, head, sizeof head));
     *good = head[RUN_OK] != 0.0f && head[STEP_OK] != 0.0f;
+    if (head[RUN_OK] != 0.0f && !*good)
+        train->phase = 0;
     return CRN_OK;
 }
 

@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "optim/optimizer.h"
+#include "graph/step.h"
 
 #define AVERAGE "ExponentialMovingAverage"
 
@@ -36,6 +36,20 @@ static bool add_slot(crn_train_op *train, char *name, const crn_shape *shape, fl
     return true;
 }
 
+const float *crn__optimizer_member(const crn_optimizer *optimizer, size_t member)
+{
+    return (const float *)(const void *)((const char *)optimizer + member);
+}
+
+/* What an optimizer's slot starts from. */
+static float initial_of(const crn_train_op *train, size_t slot)
+{
+    const crn__optimizer_row *row = train->row;
+    size_t from = row->initial[slot].member;
+    return from != SIZE_MAX ? *crn__optimizer_member(&train->optimizer, from)
+                            : row->initial[slot].value;
+}
+
 static bool add_optimizer_slots(crn_train_op *train)
 {
     const crn__optimizer_row *row = train->row;
@@ -44,8 +58,7 @@ static bool add_optimizer_slots(crn_train_op *train)
         for (size_t k = 0; k < row->n_slots; k++) {
             char *name = k == 0 ? crn__format("%s/%s", variable->name, row->slot)
                                 : crn__format("%s/%s_%zu", variable->name, row->slot, k);
-            if (!add_slot(train, name, &variable->shape,
-                          crn__optimizer_initial(row, &train->optimizer, k), NULL))
+            if (!add_slot(train, name, &variable->shape, initial_of(train, k), NULL))
                 return false;
         }
     }

@@ -1,6 +1,6 @@
-/* What the graph room asks of optimizers, and their train operations' own matters. */
-#ifndef CRN_OPTIM_OPTIMIZER_H
-#define CRN_OPTIM_OPTIMIZER_H
+/* Training operations: what an optimizer is to a plan, slots, and the device's part of a step. */
+#ifndef CRN_GRAPH_STEP_H
+#define CRN_GRAPH_STEP_H
 
 #include "graph/graph.h"
 
@@ -25,14 +25,10 @@ typedef struct crn__optimizer_row {
     size_t settings[CRN__MAX_SETTINGS]; /* members that the kernel takes, in this order */
 } crn__optimizer_row;
 
-/* The row for an optimizer, or NULL with the reason in `error`. */
-const crn__optimizer_row *crn__optimizer_find(const crn_optimizer *optimizer, crn_error *error);
-
-/* What a slot starts from. */
-float crn__optimizer_initial(const crn__optimizer_row *row, const crn_optimizer *optimizer,
-                             size_t slot);
 /* Where an optimizer has the number that a row names. */
 const float *crn__optimizer_member(const crn_optimizer *optimizer, size_t member);
+
+/* ---- the operation (slots.c) ---- */
 
 /* Gives the operation its slots. False without memory. */
 bool crn__train_op_make_slots(crn_train_op *train, const bool *reached);
@@ -72,7 +68,8 @@ void crn__emit_step_end(crn__schedule *schedule, const crn_train_op *train);
 void crn__emit_finite(crn__schedule *schedule, crn__tensor *const *tensors, size_t n,
                       crn__tensor *sums);
 
-/* After a run: whether the guard's verdict lets it count. Waits where the guard stops. */
-crn_status crn__verdict_read(const crn_train_op *train, bool *good);
+/* After a run: whether the guard's verdict lets it count. Waits where the guard stops. A step that
+ * was refused only for its norm begins anew. */
+crn_status crn__verdict_read(crn_train_op *train, bool *good);
 
 #endif
