@@ -75,9 +75,16 @@ static void runs_take_the_averages(void **state)
     op_run(NULL);
     assert_true(weights[0] == op_get(names[0])[0]);
     assert_true(weights[0] != before);
+    double averaged = value[0], *averages[VARIABLES];
+    for (int i = 0; i < VARIABLES; i++)
+        averages[i] = op_get(names[i]);
     op_check(crn_train_op_use_averages(train, false));
     op_run(NULL);
     assert_true(weights[0] == before && value[0] == first);
+    for (int i = 0; i < VARIABLES; i++)
+        op_set(names[i], averages[i]);
+    op_run(NULL);
+    assert_true(value[0] == averaged && averaged != first);
 }
 
 static void no_step_with_averages_in_place(void **state)
