@@ -64,10 +64,14 @@ KERNEL void finalise(const __global vec *partial, __global vec *mean, __global v
     }
 }
 
-/* moving = decay * moving + (1 - decay) * batch, the variance Bessel-corrected; n vectors */
+/* moving = decay * moving + (1 - decay) * batch, the variance Bessel-corrected; n vectors. Not
+ * where there is a verdict and it is 0. */
 KERNEL void move(const __global vec *mean, const __global vec *variance, __global vec *moving_mean,
-                 __global vec *moving_variance, long n, long rows, float decay)
+                 __global vec *moving_variance, const __global float *verdict, long n, long rows,
+                 float decay)
 {
+    if (verdict && verdict[0] == 0.0f)
+        return;
     const float correction = (float)rows / (float)max(rows - 1, 1L);
     FOR_EACH (c, n) {
         moving_mean[c] = decay * moving_mean[c] + (1.0f - decay) * mean[c];

@@ -38,7 +38,11 @@ KERNEL void backward(const __global float *y, const __global float *dy, __global
     }
 }
 
-/* Labels are LABEL [rows][classes], or int [rows] where SPARSE. */
+/*
+ * Labels are LABEL [rows][classes], or int [rows] where SPARSE. What is computed with is keep *
+ * label
+ * + spread: smoothed by s, keep is 1 - s and spread s / classes.
+ */
 #ifndef LABEL
 #define LABEL float
 #endif
@@ -50,9 +54,11 @@ KERNEL void backward(const __global float *y, const __global float *dy, __global
 #define LABEL_VALID(row) true
 #endif
 
+#define SMOOTHED(row, k) fma(keep, LABEL_AT(row, k), spread)
+
 /* loss[row] = sum over k of label * (log(sum of exp(logit)) - logit) */
 KERNEL void cross_entropy(const __global LABEL *labels, const __global float *logits,
-                          __global float *loss, long rows, int classes)
+                          __global float *loss, long rows, int classes, float keep, float spread)
 {
     FOR_EACH (row, rows) {
         const __global float *in = logits + row * classes;
@@ -60,7 +66,7 @@ KERNEL void cross_entropy(const __global LABEL *labels, const __global float *lo
         const float log_sum = log(scale.y);
         float sum = 0.0f;
         for (int k = 0; k < classes; k++) {
-            const float label = LABEL_AT(row, k);
+            const float label = SMOOTHED(row, k);
             if (label != 0.0f) /* 0 * infinity is 0 here */
                 sum += label * (log_sum - (in[k] - scale.x));
         }
@@ -71,7 +77,7 @@ KERNEL void cross_entropy(const __global LABEL *labels, const __global float *lo
 /* dlogits (+)= (softmax * sum of labels - label) * dloss */
 KERNEL void cross_entropy_backward(const __global LABEL *labels, const __global float *logits,
                                    const __global float *dloss, __global float *dlogits, long rows,
-                                   int classes, int accumulate)
+                                   int classes, float keep, float spread, int accumulate)
 {
     FOR_EACH (row, rows) {
         const long at = row * classes;
@@ -79,9 +85,10 @@ KERNEL void cross_entropy_backward(const __global LABEL *labels, const __global 
         float total = 0.0f;
         for (int k = 0; k < classes; k++)
             total += LABEL_AT(row, k);
+        total = fma(keep, total, spread * (float)classes);
         for (int k = 0; k < classes; k++) {
             const float p = exp(logits[at + k] - scale.x) / scale.y;
-            const float d = LABEL_VALID(row) ? (p * total - LABEL_AT(row, k)) * dloss[row] : NAN;
+            const float d = LABEL_VALID(row) ? (p * total - SMOOTHED(row, k)) * dloss[row] : NAN;
             dlogits[at + k] = accumulate ? dlogits[at + k] + d : d;
         }
     }

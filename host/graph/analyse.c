@@ -102,7 +102,7 @@ static bool is_fetched(const crn__request *request, const crn_node *node)
     for (size_t i = 0; i < request->n_fetches; i++)
         if (request->fetches[i] == node)
             return true;
-    return false;
+    return request->diagnoses; /* every value is looked at */
 }
 
 /* An op takes in the ReLU that is its only consumer, unless its own value or gradient is wanted. */
@@ -152,14 +152,14 @@ static void fold(const crn_graph *graph, const crn__request *request, crn__analy
         const crn_node *node = node_at(graph, i);
         if (!analysis->needed[i])
             continue;
-        if (node->op == &crn__op_batch_norm && node->attrs.is_training)
+        bool by_batch = node->op == &crn__op_batch_norm && crn__takes_batch_statistics(node);
+        if (by_batch)
             analysis->normalised[node->inputs[0]->index] = true;
         if (node->op == &crn__op_add) {
             const crn_node *summand = summand_to_fold(request, analysis, node);
             if (summand != NULL)
                 analysis->folded[summand->index] = true;
-        } else if (node->op == &crn__op_batch_norm && !node->attrs.is_training &&
-                   !analysis->active[i]) {
+        } else if (node->op == &crn__op_batch_norm && !by_batch && !analysis->active[i]) {
             const crn_node *conv = node->inputs[0];
             if (can_fold(request, analysis, conv, &crn__op_conv2d) && conv->inputs[2] == NULL)
                 analysis->folded[conv->index] = true;

@@ -1,4 +1,4 @@
-#include "graph/graph.h"
+#include "graph/step.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -35,22 +35,16 @@ static void free_node(void *item)
     free(node);
 }
 
-static void free_tensor(void *item)
-{
-    crn__tensor_free(item);
-}
-
-static void free_train_op(void *item)
-{
-    crn_train_op *train = item;
-    list_free(&train->variables, NULL);
-    list_free(&train->slots, free_tensor);
-    free(train);
-}
-
 static void free_plan(void *item)
 {
     crn__plan_free(item);
+}
+
+crn_status crn__drop_plans(crn_graph *graph)
+{
+    CRN__TRY(crn__finish(graph->context));
+    list_free(&graph->plans, free_plan);
+    return CRN_OK;
 }
 
 crn_status crn_graph_create(crn_context *context, crn_graph **out)
@@ -77,7 +71,7 @@ void crn_graph_free(crn_graph *graph)
     crn__finish(graph->context);
     list_free(&graph->plans, free_plan);
     crn__arena_free(&graph->arena);
-    list_free(&graph->train_ops, free_train_op);
+    list_free(&graph->train_ops, crn__train_op_free);
     list_free(&graph->end_points, crn__named_free);
     list_free(&graph->scopes, crn__named_free);
     list_free(&graph->arg_scopes, free);

@@ -31,6 +31,7 @@ struct crn_node {
     crn__tensor *tensor;
     crn_initializer initializer;
     bool trainable;
+    bool frozen; /* outside the graph's trainable scopes */
     float weight_decay;
 };
 
@@ -55,17 +56,34 @@ typedef struct crn__end_point {
     crn_node *node;
 } crn__end_point;
 
+/* What an optimizer, or a moving average, keeps from step to step. */
+typedef struct crn__slot {
+    char *name; /* "w/Momentum": as checkpoints have it */
+    /* Of version 0 until it has a value: the first step gives it `initial`, or what `averages` has
+     * then. */
+    crn__tensor *tensor;
+    float initial;
+    crn_node *averages; /* the variable that this is the moving average of; or NULL */
+} crn__slot;
+
+struct crn__optimizer_row; /* host/graph/step.h */
+
 struct crn_train_op {
     crn_graph *graph;
     crn_node *loss;
     crn_optimizer optimizer; /* its learning rate is the present one, read at every launch */
+    const struct crn__optimizer_row *row;
+    crn_minimize_options options;
     int64_t step;
     crn__list variables;
-    crn__list slots;       /* a tensor per variable, when the optimizer has slots */
-    const char *slot_name; /* "Momentum"; NULL without slots */
-    /* Appends one variable's update. Set by the optimizer. */
-    void (*emit)(crn__schedule *schedule, const crn_train_op *train, crn__tensor *variable,
-                 const crn__gradient *gradient, crn__tensor *slot);
+    crn__list slots;        /* crn__slot: row->n_slots a variable, then powers, then averages */
+    size_t first_average;   /* in slots */
+    crn__list sums;         /* a tensor per variable: gradients of the runs of a step, if several */
+    crn__tensor *verdict;   /* on each step: cl/optimizer.cl; NULL when nothing asks for one */
+    int32_t phase;          /* runs of the present step that are done */
+    bool averages_in_place; /* they and the variables are exchanged */
+    /* Read at launches: 0 in the first run of a step, else 1; 1 - decay of the averages. */
+    float keep, average_rate;
 };
 
 typedef struct crn__plan crn__plan;
@@ -101,6 +119,10 @@ bool crn__reusing(const crn_graph *graph);
 crn_node *crn__node_create(crn_graph *graph, crn__node_kind kind, const char *name, crn_dtype dtype,
                            const crn_shape *shape, crn_node *const *inputs, size_t n_inputs);
 
+/* Whether a batch norm normalises by its batch, and moves its statistics: it is training, and not
+ * frozen. */
+bool crn__takes_batch_statistics(const crn_node *node);
+
 /* Dimensions are positive (the first may be open if allowed) and their product fits. */
 bool crn__shape_valid(const crn_shape *shape, bool open);
 /* The shape with its open dimensions closed. */
@@ -116,6 +138,8 @@ typedef struct crn__request {
     crn_node *const *fetches;
     size_t n_fetches;
     int64_t batch;
+    bool accumulates; /* the run adds up gradients for a later one to update with */
+    bool diagnoses;   /* nothing is updated: every value and gradient is looked at */
 } crn__request;
 
 /* Writes the schedule for a request and places its tensors; allocates nothing on the device. */
@@ -131,6 +155,12 @@ crn__tensor *crn__plan_fetch(const crn__plan *plan, size_t i);
 const crn__list *crn__plan_inputs(const crn__plan *plan);
 /* Notes that a run has changed variables. */
 void crn__plan_ran(crn__plan *plan);
+/* After the run of a plan that diagnoses: the first node in forward order whose value is not
+ * finite, else on the way back from the loss the first whose gradient is not; NULL: none. */
+crn_status crn__plan_find_non_finite(const crn__plan *plan, const crn_node **node,
+                                     bool *is_gradient);
+/* Plans no longer hold: they are made again when they are asked for. */
+crn_status crn__drop_plans(crn_graph *graph);
 
 /* The fusions and the gradient's reach, computed by host/graph/analyse.c before the schedule is
  * written. */

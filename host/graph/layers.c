@@ -111,7 +111,10 @@ crn_node *crn_batch_norm(crn_graph *graph, crn_node *x, const crn_batch_norm_opt
     crn_node *gamma = o.scale ? constant_variable(graph, "gamma", channels, 1.0f, true) : NULL;
     crn_node *mean = constant_variable(graph, "moving_mean", channels, 0.0f, false);
     crn_node *variance = constant_variable(graph, "moving_variance", channels, 1.0f, false);
-    crn__attrs attrs = {.epsilon = o.epsilon, .decay = o.decay, .is_training = o.is_training};
+    crn__attrs attrs = {.epsilon = o.epsilon,
+                        .decay = o.decay,
+                        .is_training = o.is_training,
+                        .freezes = o.freeze_bn};
     crn_node *y = crn__apply(graph, &crn__op_batch_norm, "FusedBatchNormV3", &attrs,
                              (crn_node *[]){x, mean, variance, gamma, beta}, 5);
     y = activate(graph, y, o.activation);

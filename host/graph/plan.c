@@ -2,7 +2,7 @@
  * Plans: a request (what to fetch, what to train, at which batch size) written out as a schedule of
  * launches.
  */
-#include "graph/graph.h"
+#include "graph/step.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +15,22 @@ struct crn__plan {
     crn_node **wanted; /* the request's fetches */
     size_t n_fetches;
     int64_t batch;
+    bool accumulates, diagnoses;
 
     crn__schedule *schedule;
     crn__tensor **fetches;
     crn__list inputs;  /* placeholders it needs… */
     crn__list feeds;   /* …and their tensors */
     crn__list written; /* persistent tensors that a run changes */
+    crn__list looked;  /* looked_at, of a plan that diagnoses */
 };
+
+/* A value or gradient that is looked at. */
+typedef struct looked_at {
+    const crn_node *node;
+    bool is_gradient;
+    crn__tensor *finding; /* [1][2]: crn__emit_finite */
+} looked_at;
 
 /* What is known of each node while the schedule is written. */
 typedef struct writer {
@@ -32,6 +41,7 @@ typedef struct writer {
     crn__tensor **values; /* by node index */
     crn__gradient *gradients;
     crn__call **calls;
+    crn__update *waiting; /* by trained variable: updates that come once all gradients are known */
     size_t n;
 } writer;
 
@@ -57,6 +67,22 @@ static crn__tensor *new_tensor(writer *w, const crn_node *node)
     return crn__schedule_tensor(w->schedule, node->dtype, &shape);
 }
 
+/* In a plan that diagnoses: looks at a node's value or gradient. */
+static void look_at(writer *w, const crn_node *node, crn__tensor *tensor, bool is_gradient)
+{
+    if (!w->plan->diagnoses || node->dtype != CRN_F32)
+        return;
+    looked_at *look = crn__alloc(1, sizeof *look);
+    if (look == NULL || !crn__list_add(&w->plan->looked, look)) {
+        free(look);
+        no_memory(w);
+        return;
+    }
+    *look = (looked_at){node, is_gradient, crn__schedule_workspace(w->schedule, 2)};
+    crn__emit_finite(w->schedule, &tensor, 1, look->finding);
+    crn__schedule_keep(w->schedule, look->finding);
+}
+
 /* ---- forward ---- */
 
 static crn__call *create_call(writer *w, const crn_node *node)
@@ -78,6 +104,7 @@ static crn__call *create_call(writer *w, const crn_node *node)
     w->calls[node->index] = call;
     call->op = node->op;
     call->attrs = node->attrs;
+    call->attrs.is_training = crn__takes_batch_statistics(node);
     call->n_inputs = node->n_inputs;
     call->wants_moments = w->analysis.normalised[node->index] && w->analysis.fused[node->index] < 0;
     call->is_folded = w->analysis.folded[node->index];
@@ -136,6 +163,8 @@ static void write_forward(writer *w)
         case CRN__NODE_GRADIENT:
             break;
         }
+        if (w->values[i] != NULL)
+            look_at(w, node, w->values[i], false);
     }
 }
 
@@ -174,11 +203,14 @@ static void write_backward_op(writer *w, const crn_node *node)
     release(w, owner);
 }
 
-/* Marks the gradients that only an update uses: of trained variables, unless fetched as well. */
+/* Marks the gradients that only an update uses: of trained variables, unless fetched as well, or
+ * added to those of other runs. */
 static void mark_for_update(writer *w)
 {
     const crn_train_op *train = w->plan->train;
-    for (size_t i = 0; train != NULL && i < train->variables.count; i++)
+    if (train == NULL || train->options.accumulate > 1 || w->plan->diagnoses)
+        return;
+    for (size_t i = 0; i < train->variables.count; i++)
         w->gradients[((crn_node *)train->variables.items[i])->index].is_for_update = true;
     for (size_t i = 0; i < w->plan->n_fetches; i++)
         if (w->plan->wanted[i]->kind == CRN__NODE_GRADIENT)
@@ -199,22 +231,43 @@ static crn__tensor *gradient_of(writer *w, const crn_node *node)
 
 static void write_variable_update(writer *w, crn_node *variable)
 {
-    const crn_train_op *train = w->plan->train;
+    crn_train_op *train = w->plan->train;
     size_t i = 0, n = train != NULL ? train->variables.count : 0;
     while (i < n && train->variables.items[i] != variable)
         i++;
     if (i == n)
         return;
-    crn__tensor *slot = i < train->slots.count ? train->slots.items[i] : NULL;
     crn__schedule_label(w->schedule, variable->name);
-    gradient_of(w, variable);
-    train->emit(w->schedule, train, variable->tensor, &w->gradients[variable->index], slot);
-    add(w, &w->plan->written, variable->tensor);
+    crn__tensor *gradient = gradient_of(w, variable);
+    if (w->plan->diagnoses) {
+        look_at(w, variable, gradient, true);
+        return;
+    }
+    crn__update update = {i, w->gradients[variable->index]};
+    if (crn__updates_wait(train))
+        w->waiting[i] = update;
+    else
+        crn__emit_updates(w->schedule, train, w->values[w->analysis.loss->index], &update, 1,
+                          w->plan->accumulates);
+    if (!w->plan->accumulates)
+        add(w, &w->plan->written, variable->tensor);
+}
+
+/* The updates that waited for the last gradient. */
+static void write_waiting_updates(writer *w)
+{
+    crn_train_op *train = w->plan->train;
+    if (train == NULL || w->plan->diagnoses || !crn__updates_wait(train))
+        return;
+    crn__schedule_label(w->schedule, train->loss->name);
+    crn__emit_updates(w->schedule, train, w->values[train->loss->index], w->waiting,
+                      train->variables.count, w->plan->accumulates);
 }
 
 /*
  * A node comes before those that use it. When a variable's turn has come, its gradient is complete
- * and nothing that follows reads the variable: it is updated, and the gradient's memory is free.
+ * and nothing that follows reads the variable: it is updated, and the gradient's memory is free,
+ * unless the update has to wait for the other gradients.
  */
 static void write_backward(writer *w)
 {
@@ -231,6 +284,8 @@ static void write_backward(writer *w)
         else if (node->kind == CRN__NODE_OP && w->analysis.active[i] && !is_fused(w, node))
             write_backward_op(w, node);
     }
+    if (crn__schedule_status(w->schedule) == CRN_OK)
+        write_waiting_updates(w);
 }
 
 /* ---- fetches and updates ---- */
@@ -262,12 +317,14 @@ static void write_fetches(writer *w)
 /* What ops of the loss do in a training step: batch norms move their statistics. */
 static void write_op_updates(writer *w)
 {
+    const crn_train_op *train = w->plan->train;
     for (size_t i = 0; i < w->n; i++) {
         const crn_node *node = node_at(w, i);
         crn__call *call = w->calls[i];
         if (call == NULL || !w->analysis.in_loss[i] || node->op->update == NULL)
             continue;
         crn__schedule_label(w->schedule, node->name);
+        call->verdict = train->options.guard != CRN_GUARD_OFF ? train->verdict : NULL;
         node->op->update(w->schedule, call);
         for (size_t k = 0; k < call->n_inputs; k++)
             if (k < 32 && (node->op->updates & 1u << k) != 0)
@@ -292,8 +349,11 @@ static crn_status write(writer *w)
         write_backward(w);
     if (crn__schedule_status(w->schedule) == CRN_OK)
         write_fetches(w);
-    if (w->plan->train != NULL && crn__schedule_status(w->schedule) == CRN_OK)
+    bool trains = w->plan->train != NULL && !w->plan->diagnoses;
+    if (trains && crn__schedule_status(w->schedule) == CRN_OK)
         write_op_updates(w);
+    if (trains && !w->plan->accumulates && crn__schedule_status(w->schedule) == CRN_OK)
+        crn__emit_step_end(w->schedule, w->plan->train);
     return crn__schedule_place(w->schedule);
 }
 
@@ -309,6 +369,7 @@ static void free_writer(writer *w)
     free(w->values);
     free(w->gradients);
     free(w->calls);
+    free(w->waiting);
     crn__analysis_free(&w->analysis);
 }
 
@@ -322,6 +383,9 @@ void crn__plan_free(crn__plan *plan)
     free(plan->inputs.items);
     free(plan->feeds.items);
     free(plan->written.items);
+    for (size_t i = 0; i < plan->looked.count; i++)
+        free(plan->looked.items[i]);
+    free(plan->looked.items);
     free(plan);
 }
 
@@ -332,8 +396,11 @@ crn_status crn__plan_create(crn_graph *graph, const crn__request *request, crn__
     crn__plan *plan = crn__alloc(1, sizeof *plan);
     if (plan == NULL)
         return crn__fail_memory(error);
-    *plan = (crn__plan){
-        .train = request->train, .n_fetches = request->n_fetches, .batch = request->batch};
+    *plan = (crn__plan){.train = request->train,
+                        .n_fetches = request->n_fetches,
+                        .batch = request->batch,
+                        .accumulates = request->accumulates,
+                        .diagnoses = request->diagnoses};
     writer w = {.graph = graph, .plan = plan, .n = graph->nodes.count};
     w.schedule = plan->schedule = crn__schedule_create(graph->context, error);
     plan->wanted = crn__alloc(request->n_fetches, sizeof *plan->wanted);
@@ -341,9 +408,10 @@ crn_status crn__plan_create(crn_graph *graph, const crn__request *request, crn__
     w.values = crn__alloc(w.n, sizeof *w.values);
     w.gradients = crn__alloc(w.n, sizeof *w.gradients);
     w.calls = crn__alloc(w.n, sizeof *w.calls);
+    w.waiting = crn__alloc(w.n, sizeof *w.waiting);
     crn_status status = CRN_OK;
     if (w.schedule == NULL || plan->wanted == NULL || plan->fetches == NULL || w.values == NULL ||
-        w.gradients == NULL || w.calls == NULL)
+        w.gradients == NULL || w.calls == NULL || w.waiting == NULL)
         status = crn__fail_memory(error);
     if (status == CRN_OK) {
         for (size_t i = 0; i < request->n_fetches; i++)
@@ -365,7 +433,7 @@ crn_status crn__plan_create(crn_graph *graph, const crn__request *request, crn__
 bool crn__plan_serves(const crn__plan *plan, const crn__request *request)
 {
     if (plan->train != request->train || plan->batch != request->batch ||
-        plan->n_fetches != request->n_fetches)
+        plan->n_fetches != request->n_fetches || plan->accumulates != request->accumulates)
         return false;
     for (size_t i = 0; i < plan->n_fetches; i++)
         if (plan->wanted[i] != request->fetches[i])
@@ -400,6 +468,20 @@ void crn__plan_ran(crn__plan *plan)
 {
     for (size_t i = 0; i < plan->written.count; i++)
         ((crn__tensor *)plan->written.items[i])->version++;
-    if (plan->train != NULL)
-        plan->train->step++;
+}
+
+crn_status crn__plan_find_non_finite(const crn__plan *plan, const crn_node **node,
+                                     bool *is_gradient)
+{
+    *node = NULL;
+    for (size_t i = 0; i < plan->looked.count && *node == NULL; i++) {
+        const looked_at *look = plan->looked.items[i];
+        float finding;
+        CRN__TRY(crn__buffer_read(look->finding->buffer, 0, &finding, sizeof finding));
+        if (finding == 0.0f)
+            continue;
+        *node = look->node;
+        *is_gradient = look->is_gradient;
+    }
+    return CRN_OK;
 }

@@ -1,5 +1,5 @@
 /* Running: feeds are checked, a plan is found or made, fits the device, and is run. */
-#include "graph/graph.h"
+#include "graph/step.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -196,18 +196,70 @@ static crn_status check_room(crn_graph *graph, const crn__plan *plan, const crn_
     return CRN_OK;
 }
 
-static crn_status run_plan(crn_graph *graph, crn__plan *plan, const crn_feed *feeds, size_t n_feeds,
-                           crn_fetch *fetches, size_t n_fetches)
+static crn_status enqueue_plan(crn_graph *graph, crn__plan *plan, const crn_feed *feeds,
+                               size_t n_feeds)
 {
     crn__schedule *schedule = crn__plan_schedule(plan);
-    CRN__TRY(check_room(graph, plan, fetches, n_fetches));
     CRN__TRY(crn__schedule_prepare(schedule, &graph->arena));
     CRN__TRY(write_feeds(graph, plan, feeds, n_feeds));
     crn_status status = crn__schedule_run(schedule, &graph->observer);
     crn__plan_ran(plan);
-    CRN__TRY(status);
+    return status;
+}
+
+static crn_status run_plan(crn_graph *graph, const crn__request *request, crn__plan *plan,
+                           const crn_feed *feeds, size_t n_feeds, crn_fetch *fetches,
+                           size_t n_fetches)
+{
+    CRN__TRY(check_room(graph, plan, fetches, n_fetches));
+    if (request->train != NULL)
+        CRN__TRY(crn__train_op_begin_run(request->train));
+    CRN__TRY(enqueue_plan(graph, plan, feeds, n_feeds));
     CRN__TRY(read_fetches(graph, plan, fetches, n_fetches));
     return n_fetches == 0 ? crn__flush(graph->context) : CRN_OK;
+}
+
+/* Runs the refused run once more with an eye on every value, and fails with what it finds. The
+ * device's memory may not suffice for that: then with less. */
+static crn_status diagnose(crn_graph *graph, crn__request request, const crn_feed *feeds,
+                           size_t n_feeds)
+{
+    const crn_node *node = NULL;
+    bool is_gradient = false;
+    crn__plan *plan = NULL;
+    request.n_fetches = 0;
+    request.diagnoses = true;
+    crn_status status = crn__plan_create(graph, &request, &plan);
+    if (status == CRN_OK)
+        status = check_memory(graph, &request, plan);
+    if (status == CRN_OK)
+        status = enqueue_plan(graph, plan, feeds, n_feeds);
+    if (status == CRN_OK)
+        status = crn__plan_find_non_finite(plan, &node, &is_gradient);
+    if (plan != NULL)
+        crn__finish(graph->context);
+    crn__plan_free(plan);
+    const char *what = "the loss or a gradient";
+    if (node != NULL)
+        what = is_gradient                           ? "the gradient of "
+               : node->kind == CRN__NODE_VARIABLE    ? "variable "
+               : node->kind == CRN__NODE_PLACEHOLDER ? "what was fed to "
+                                                     : "the value of ";
+    return crn__fail(crn__context_fail(graph->context), CRN_NON_FINITE,
+                     "%s%s%s%s is not finite after step %" PRId64, what, node != NULL ? "\"" : "",
+                     node != NULL ? node->name : "", node != NULL ? "\"" : "", request.train->step);
+}
+
+/* After a run with `train`: takes note of it, or of why it is none. */
+static crn_status end_training_run(crn_graph *graph, const crn__request *request,
+                                   const crn_feed *feeds, size_t n_feeds)
+{
+    bool good;
+    CRN__TRY(crn__verdict_read(request->train, &good));
+    if (!good)
+        return diagnose(graph, *request, feeds, n_feeds);
+    crn__train_op_ran(request->train);
+    return CRN_OK;
 }
 
 static crn_status check_request(crn_graph *graph, const crn_train_op *train,
@@ -230,9 +282,11 @@ crn_status crn_run(crn_graph *graph, crn_train_op *train, const crn_feed *feeds,
         return crn__fail_memory(crn__context_fail(graph->context));
     for (size_t i = 0; i < n_fetches; i++)
         nodes[i] = fetches[i].node;
-    crn__request request = {train, nodes, n_fetches, 0};
+    crn__request request = {.train = train, .fetches = nodes, .n_fetches = n_fetches};
     crn__plan *plan = NULL;
     crn_status status = check_request(graph, train, nodes, n_fetches);
+    if (status == CRN_OK && train != NULL)
+        request.accumulates = train->phase + 1 < train->options.accumulate;
     for (size_t i = 0; status == CRN_OK && i < n_feeds; i++)
         status = check_feed(graph, &feeds[i], i, &request.batch);
     if (status == CRN_OK) {
@@ -240,7 +294,9 @@ crn_status crn_run(crn_graph *graph, crn_train_op *train, const crn_feed *feeds,
         status = find_plan(graph, &request, &plan);
     }
     if (status == CRN_OK)
-        status = run_plan(graph, plan, feeds, n_feeds, fetches, n_fetches);
+        status = run_plan(graph, &request, plan, feeds, n_feeds, fetches, n_fetches);
+    if (status == CRN_OK && train != NULL)
+        status = end_training_run(graph, &request, feeds, n_feeds);
     free(nodes);
     return status;
 }
@@ -252,7 +308,8 @@ crn_status crn_plan(crn_graph *graph, crn_train_op *train, crn_node *const *fetc
     if (batch_size < 1 || batch_size > INT32_MAX)
         return crn__fail(crn__context_fail(graph->context), CRN_INVALID,
                          "a batch size of %" PRId64 " is not positive or too large", batch_size);
-    crn__request request = {train, fetches, n_fetches, batch_size};
+    crn__request request = {
+        .train = train, .fetches = fetches, .n_fetches = n_fetches, .batch = batch_size};
     crn__plan *plan;
     CRN__TRY(crn__plan_create(graph, &request, &plan));
     crn__footprint footprint;

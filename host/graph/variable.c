@@ -1,5 +1,5 @@
 /* Variables: creation and reuse, first values, reading and writing. */
-#include "graph/graph.h"
+#include "graph/step.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -89,7 +89,7 @@ crn_node *crn_variable_at(const crn_graph *graph, size_t index)
 
 bool crn_variable_is_trainable(const crn_node *variable)
 {
-    return variable != NULL && variable->trainable;
+    return variable != NULL && variable->trainable && !variable->frozen;
 }
 
 void crn_variable_set_trainable(crn_node *variable, bool trainable)
@@ -184,15 +184,8 @@ crn_status crn_initialize_variables(crn_graph *graph)
 {
     CRN__TRY(graph->error.status);
     CRN__TRY(initialize_variables(graph));
-    for (size_t i = 0; i < graph->train_ops.count; i++) {
-        crn_train_op *train = graph->train_ops.items[i];
-        train->step = 0;
-        for (size_t k = 0; k < train->slots.count; k++) {
-            crn__tensor *slot = train->slots.items[k];
-            if (slot->buffer != NULL)
-                CRN__TRY(crn__buffer_zero(slot->buffer));
-        }
-    }
+    for (size_t i = 0; i < graph->train_ops.count; i++)
+        CRN__TRY(crn__train_op_reset(graph->train_ops.items[i]));
     return CRN_OK;
 }
 

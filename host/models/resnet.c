@@ -225,6 +225,7 @@ crn_arg_scope crn_resnet_arg_scope(const crn_resnet_options *options)
     scope.batch_norm.epsilon = o.batch_norm_epsilon;
     scope.batch_norm.scale = o.batch_norm_scale;
     scope.batch_norm.is_training = o.is_training;
+    scope.batch_norm.freeze_bn = o.freeze_bn;
     return scope;
 }
 

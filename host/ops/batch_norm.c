@@ -185,7 +185,7 @@ static void update(crn__schedule *schedule, crn__call *call)
         schedule, &task,
         CRN__OPERANDS(CRN__TENSOR(call->saved[MEAN]), CRN__TENSOR(call->saved[VARIANCE]),
                       CRN__TENSOR(call->inputs[MOVING_MEAN]),
-                      CRN__TENSOR(call->inputs[MOVING_VARIANCE]),
+                      CRN__TENSOR(call->inputs[MOVING_VARIANCE]), CRN__TENSOR(call->verdict),
                       CRN__LONG(crn__flat_vectors(schedule, channels)),
                       CRN__LONG(crn__rows(call->inputs[X])), CRN__FLOAT(call->attrs.decay)));
 }

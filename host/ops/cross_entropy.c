@@ -1,7 +1,7 @@
 /*
  * Softmax cross-entropy of each row: loss = sum over k of label_k (log sum exp(x) - x_k), and
  * dx = (softmax(x) sum(label) - label) dloss. Labels are rows of int32 or float32, or indices
- * (sparse).
+ * (sparse), and may be smoothed: label (1 - s) + s / classes.
  */
 #include "ops/op.h"
 
@@ -24,6 +24,9 @@ static crn_status infer(const crn__attrs *attrs, const crn_shape *inputs, size_t
                          crn_shape_text(labels, a, sizeof a), crn_shape_text(logits, b, sizeof b),
                          attrs->sparse ? "[N]" : "[N,classes]");
     }
+    if (!(attrs->smoothing >= 0.0f && attrs->smoothing <= 1.0f))
+        return crn__fail(error, CRN_INVALID, "a label smoothing of %g is not in [0,1]",
+                         (double)attrs->smoothing);
     *output = row;
     return CRN_OK;
 }
@@ -41,6 +44,17 @@ static crn__task make_task(crn__schedule *schedule, const crn__call *call, const
     return task;
 }
 
+/* What a label of 1 is multiplied with, and what every class gets. */
+static float keep_of(const crn__call *call)
+{
+    return 1.0f - call->attrs.smoothing;
+}
+
+static float spread_of(const crn__call *call)
+{
+    return call->attrs.smoothing / (float)crn__channels(call->inputs[LOGITS]);
+}
+
 static void forward(crn__schedule *schedule, crn__call *call)
 {
     crn__task task = make_task(schedule, call, "cross_entropy");
@@ -48,7 +62,8 @@ static void forward(crn__schedule *schedule, crn__call *call)
                       CRN__OPERANDS(CRN__TENSOR(call->inputs[LABELS]),
                                     CRN__TENSOR(call->inputs[LOGITS]), CRN__TENSOR(call->output),
                                     CRN__LONG(crn__rows(call->inputs[LOGITS])),
-                                    CRN__INT(crn__channels(call->inputs[LOGITS]))));
+                                    CRN__INT(crn__channels(call->inputs[LOGITS])),
+                                    CRN__FLOAT(keep_of(call)), CRN__FLOAT(spread_of(call))));
 }
 
 static void backward(crn__schedule *schedule, crn__call *call)
@@ -62,7 +77,8 @@ static void backward(crn__schedule *schedule, crn__call *call)
                       CRN__OPERANDS(CRN__TENSOR(call->inputs[LABELS]),
                                     CRN__TENSOR(call->inputs[LOGITS]), CRN__TENSOR(call->d_output),
                                     CRN__TENSOR(dx), CRN__LONG(crn__rows(dx)),
-                                    CRN__INT(crn__channels(dx)), CRN__INT(accumulate)));
+                                    CRN__INT(crn__channels(dx)), CRN__FLOAT(keep_of(call)),
+                                    CRN__FLOAT(spread_of(call)), CRN__INT(accumulate)));
 }
 
 const crn__op crn__op_cross_entropy = {
@@ -83,6 +99,17 @@ const crn__op crn__op_sparse_cross_entropy = {
     .takes_integers = 1u << LABELS,
     .needs_integers = 1u << LABELS,
 };
+
+crn_node *crn_softmax_cross_entropy_smoothed(crn_graph *graph, crn_node *labels, crn_node *logits,
+                                             float label_smoothing)
+{
+    bool sparse = crn_node_shape(labels).rank == 1;
+    return crn__apply(graph, sparse ? &crn__op_sparse_cross_entropy : &crn__op_cross_entropy,
+                      sparse ? "sparse_softmax_cross_entropy_with_logits"
+                             : "softmax_cross_entropy_with_logits",
+                      &(crn__attrs){.sparse = sparse, .smoothing = label_smoothing},
+                      (crn_node *[]){labels, logits}, 2);
+}
 
 crn_node *crn_softmax_cross_entropy(crn_graph *graph, crn_node *labels, crn_node *logits)
 {

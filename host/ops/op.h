@@ -26,8 +26,10 @@ typedef struct crn__attrs {
     crn_activation activation; /* activation op: which one. NONE elsewhere until one is fused in */
     float epsilon, decay;      /* batch norm */
     bool is_training;          /* batch norm */
+    bool freezes;              /* batch norm: does not train where its variables are frozen */
     bool average;              /* pool: mean rather than maximum */
     bool sparse;               /* cross-entropy: labels are indices */
+    float smoothing;           /* cross-entropy: the share of the labels that is spread evenly */
     crn_shape shape;           /* reshape */
     const float *scales;       /* regularization: weight decay of each input; owned by the graph */
 } crn__attrs;
@@ -57,9 +59,10 @@ typedef struct crn__call {
     crn__tensor *saved[CRN__MAX_SAVED]; /* what forward keeps for backward */
     bool is_folded; /* the op that follows computes the output, and alone needs it */
     const struct crn__call
-        *folded[2];     /* the op that computes input i, where it is folded in here */
-    bool wants_moments; /* batch norm asks for the moments of the output, if they cost little */
-    bool has_backward;  /* backward will be called: save what it needs */
+        *folded[2];       /* the op that computes input i, where it is folded in here */
+    bool wants_moments;   /* batch norm asks for the moments of the output, if they cost little */
+    bool has_backward;    /* backward will be called: save what it needs */
+    crn__tensor *verdict; /* for update: changes nothing where its first number is 0; or NULL */
 
     /* Backward only. */
     crn__tensor *d_output;

@@ -1,54 +1,15 @@
+/* crn_minimize: a training operation for a loss. */
 #include "clarinet/optim.h"
 
 #include <stdlib.h>
 
 #include "core/error.h"
 #include "core/memory.h"
-#include "graph/graph.h"
+#include "optim/table.h"
 
-crn_optimizer crn_gradient_descent(float learning_rate)
+static void mark_reached(const crn_train_op *train, bool *reached)
 {
-    return (crn_optimizer){CRN_OPTIMIZER_GRADIENT_DESCENT, learning_rate, 0.0f};
-}
-
-crn_optimizer crn_momentum(float learning_rate, float momentum)
-{
-    return (crn_optimizer){CRN_OPTIMIZER_MOMENTUM, learning_rate, momentum};
-}
-
-static void emit_gradient_descent(crn__schedule *schedule, const crn_train_op *train,
-                                  crn__tensor *variable, const crn__gradient *gradient,
-                                  crn__tensor *slot)
-{
-    (void)slot;
-    size_t count = crn__tensor_count(variable);
-    crn__task task = crn__task_flat(schedule, "optimizer.cl", "gradient_descent", count);
-    crn__schedule_add(schedule, &task,
-                      CRN__OPERANDS(CRN__TENSOR(variable), CRN__TENSOR(gradient->tensor),
-                                    CRN__TENSOR(gradient->decay.dy),
-                                    CRN__LONG(crn__flat_vectors(schedule, count)),
-                                    CRN__FLOAT(gradient->decay.scale),
-                                    CRN__FLOAT_AT(&train->optimizer.learning_rate)));
-}
-
-static void emit_momentum(crn__schedule *schedule, const crn_train_op *train, crn__tensor *variable,
-                          const crn__gradient *gradient, crn__tensor *slot)
-{
-    size_t count = crn__tensor_count(variable);
-    crn__task task = crn__task_flat(schedule, "optimizer.cl", "momentum", count);
-    crn__schedule_add(schedule, &task,
-                      CRN__OPERANDS(CRN__TENSOR(variable), CRN__TENSOR(gradient->tensor),
-                                    CRN__TENSOR(gradient->decay.dy), CRN__TENSOR(slot),
-                                    CRN__LONG(crn__flat_vectors(schedule, count)),
-                                    CRN__FLOAT(gradient->decay.scale),
-                                    CRN__FLOAT_AT(&train->optimizer.learning_rate),
-                                    CRN__FLOAT(train->optimizer.momentum)));
-}
-
-/* Trainable variables that loss depends on, each with its slot. */
-static bool collect_variables(crn_train_op *train, bool *reached)
-{
-    crn_graph *graph = train->graph;
+    const crn_graph *graph = train->graph;
     reached[train->loss->index] = true;
     for (size_t i = graph->nodes.count; i-- > 0;) {
         const crn_node *node = graph->nodes.items[i];
@@ -56,29 +17,59 @@ static bool collect_variables(crn_train_op *train, bool *reached)
             if (node->inputs[k] != NULL)
                 reached[node->inputs[k]->index] = true;
     }
-    for (size_t i = 0; i < graph->variables.count; i++) {
-        crn_node *variable = graph->variables.items[i];
-        if (!reached[variable->index] || !variable->trainable)
-            continue;
-        if (!crn__list_add(&train->variables, variable))
-            return false;
-        if (train->slot_name == NULL)
-            continue;
-        crn__tensor *slot = crn__tensor_create(CRN_F32, &variable->shape);
-        if (slot == NULL || !crn__list_add(&train->slots, slot)) {
-            crn__tensor_free(slot);
-            return false;
-        }
-    }
-    return true;
 }
 
-crn_train_op *crn_minimize(crn_graph *graph, crn_optimizer optimizer, crn_node *loss)
+/* Trainable variables that the loss depends on, in order of creation, and their slots. */
+static bool fill(crn_train_op *train)
+{
+    crn_graph *graph = train->graph;
+    bool *reached = crn__alloc(graph->nodes.count, sizeof *reached);
+    bool ok = reached != NULL;
+    if (ok)
+        mark_reached(train, reached);
+    for (size_t i = 0; ok && i < graph->variables.count; i++) {
+        crn_node *variable = graph->variables.items[i];
+        if (reached[variable->index] && crn_variable_is_trainable(variable))
+            ok = crn__list_add(&train->variables, variable);
+    }
+    ok = ok && crn__train_op_make_slots(train, reached);
+    free(reached);
+    return ok;
+}
+
+static crn_status check_options(const crn_minimize_options *o, crn_error *error)
+{
+    if (o->accumulate < 1)
+        return crn__fail(error, CRN_INVALID, "%d runs make no step", o->accumulate);
+    if (!(o->clip_norm >= 0.0f) || !(o->clip_global_norm >= 0.0f) ||
+        (o->clip_norm > 0.0f && o->clip_global_norm > 0.0f))
+        return crn__fail(error, CRN_INVALID,
+                         "gradients are clipped by norms of %g each or %g together: one must be 0, "
+                         "the other not negative",
+                         (double)o->clip_norm, (double)o->clip_global_norm);
+    if (!(o->moving_average_decay >= 0.0f && o->moving_average_decay < 1.0f))
+        return crn__fail(error, CRN_INVALID, "a moving average's decay of %g is not in [0,1)",
+                         (double)o->moving_average_decay);
+    if (o->guard != CRN_GUARD_OFF && o->guard != CRN_GUARD_STOP && o->guard != CRN_GUARD_SKIP)
+        return crn__fail(error, CRN_INVALID, "unknown guard %d", (int)o->guard);
+    return CRN_OK;
+}
+
+crn_train_op *crn_minimize_with(crn_graph *graph, crn_optimizer optimizer, crn_node *loss,
+                                const crn_minimize_options *options)
 {
     if (graph->error.status != CRN_OK)
         return NULL;
     if (loss == NULL || loss->graph != graph || loss->shape.rank != 0) {
         crn__graph_fail(graph, CRN_INVALID, "minimize: the loss must be a scalar of this graph");
+        return NULL;
+    }
+    crn_minimize_options o = CRN_MINIMIZE_OPTIONS_INIT;
+    CRN__COPY_OPTIONS(&o, options);
+    crn_error error = {.status = CRN_OK};
+    const crn__optimizer_row *row = crn__optimizer_find(&optimizer, &error);
+    if (row == NULL || check_options(&o, &error) != CRN_OK) {
+        crn__graph_fail(graph, CRN_INVALID, "minimize: %s", error.text);
         return NULL;
     }
     crn_train_op *train = crn__alloc(1, sizeof *train);
@@ -87,24 +78,18 @@ crn_train_op *crn_minimize(crn_graph *graph, crn_optimizer optimizer, crn_node *
         crn__graph_fail(graph, CRN_NO_MEMORY, "%s", crn_status_text(CRN_NO_MEMORY));
         return NULL;
     }
-    *train = (crn_train_op){.graph = graph, .loss = loss, .optimizer = optimizer};
-    switch (optimizer.kind) {
-    case CRN_OPTIMIZER_GRADIENT_DESCENT:
-        train->emit = emit_gradient_descent;
-        break;
-    case CRN_OPTIMIZER_MOMENTUM:
-        train->emit = emit_momentum;
-        train->slot_name = "Momentum";
-        break;
-    default:
-        crn__graph_fail(graph, CRN_INVALID, "minimize: unknown optimizer %d", (int)optimizer.kind);
+    *train = (crn_train_op){
+        .graph = graph, .loss = loss, .optimizer = optimizer, .row = row, .options = o};
+    if (!fill(train)) {
+        crn__graph_fail(graph, CRN_NO_MEMORY, "%s", crn_status_text(CRN_NO_MEMORY));
         return NULL;
     }
-    bool *reached = crn__alloc(graph->nodes.count, sizeof *reached);
-    if (reached == NULL || !collect_variables(train, reached))
-        crn__graph_fail(graph, CRN_NO_MEMORY, "%s", crn_status_text(CRN_NO_MEMORY));
-    free(reached);
-    return graph->error.status == CRN_OK ? train : NULL;
+    return train;
+}
+
+crn_train_op *crn_minimize(crn_graph *graph, crn_optimizer optimizer, crn_node *loss)
+{
+    return crn_minimize_with(graph, optimizer, loss, NULL);
 }
 
 void crn_train_op_set_learning_rate(crn_train_op *train, float learning_rate)

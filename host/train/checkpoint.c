@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "formats/checkpoint_writer.h"
-#include "graph/graph.h"
+#include "graph/step.h"
 
 #define MOVING_AVERAGE "ExponentialMovingAverage"
 
@@ -55,9 +55,8 @@ static crn_status list_items(const crn_graph *graph, const crn_train_op *train, 
     }
     list->n_variables = list->count;
     for (size_t i = 0; i < slots; i++) {
-        const crn_node *variable = train->variables.items[i];
-        char *name = crn__format("%s/%s", variable->name, train->slot_name);
-        if (add_item(list, name, train->slots.items[i]) != CRN_OK)
+        const crn__slot *slot = train->slots.items[i];
+        if (add_item(list, crn__strdup(slot->name), slot->tensor) != CRN_OK)
             return crn__fail_memory(error);
     }
     return CRN_OK;
@@ -117,6 +116,8 @@ crn_status crn_checkpoint_save(crn_graph *graph, const char *path, const crn_sav
     crn_save_options o = CRN_SAVE_OPTIONS_INIT;
     CRN__COPY_OPTIONS(&o, options);
     CRN__TRY(check_train(graph, o.train));
+    if (o.train != NULL)
+        CRN__TRY(crn__train_op_begin(o.train));
     items list = {.all = NULL};
     crn__checkpoint_writer *writer = NULL;
     crn_status status = list_items(graph, o.train, &list);
@@ -276,6 +277,8 @@ crn_status crn_checkpoint_restore(crn_graph *graph, const char *path,
     CRN__COPY_OPTIONS(&r.options, options);
     crn_error *error = crn__context_fail(graph->context);
     CRN__TRY(check_train(graph, r.options.train));
+    if (r.options.train != NULL)
+        CRN__TRY(crn_train_op_use_averages(r.options.train, false));
     int64_t step = 0;
     crn_status status = list_items(graph, r.options.train, &r.list);
     if (status == CRN_OK)
@@ -294,7 +297,7 @@ crn_status crn_checkpoint_restore(crn_graph *graph, const char *path,
         status = load_items(&r);
     if (status == CRN_OK) {
         if (r.options.train != NULL)
-            r.options.train->step = step;
+            crn__train_op_set_step(r.options.train, step);
         report(&r);
     }
     free(r.data);

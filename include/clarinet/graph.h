@@ -83,6 +83,16 @@ CRN_API crn_node *crn_variable_find(const crn_graph *graph, const char *name);
 CRN_API bool crn_variable_is_trainable(const crn_node *variable);
 /* Whether later crn_minimize calls update it. */
 CRN_API void crn_variable_set_trainable(crn_node *variable, bool trainable);
+/*
+ * slim's trainable_scopes: of the variables that there are, those whose names start with one of the
+ * comma-separated scopes are trained by later crn_minimize calls, if they are trainable at all; the
+ * others are frozen. NULL: no variable is frozen. CRN_NOT_FOUND for a scope without a variable.
+ *
+ * As with slim, frozen batch norms still normalise by the batch and move their statistics; those
+ * that were built with freeze_bn (crn_batch_norm_options, crn_resnet_options) use their statistics
+ * as they are.
+ */
+CRN_API crn_status crn_graph_set_trainable_scopes(crn_graph *graph, const char *scopes);
 
 /* tf.global_variables_initializer: gives every variable (and every optimizer slot) its first value.
  */
@@ -128,9 +138,11 @@ typedef struct crn_fetch {
 } crn_fetch;
 
 /*
- * Runs what the fetches need, after which `train` (may be NULL) has updated its variables once.
- * Everything fetched is of the same step: values are those before the update. Returns when the
- * fetches are there; with none it may return before the device is done (crn_graph_finish waits).
+ * Runs what the fetches need, after which `train` (may be NULL) has updated its variables once, or
+ * added up gradients for a later run to do so (crn_minimize_options, whose guard may also refuse
+ * the step with CRN_NON_FINITE). Everything fetched is of the same step: values are those before
+ * the update. Returns when the fetches are there; with none it may return before the device is done
+ * (crn_graph_finish waits).
  */
 CRN_API crn_status crn_run(crn_graph *graph, crn_train_op *train, const crn_feed *feeds,
                            size_t n_feeds, crn_fetch *fetches, size_t n_fetches);

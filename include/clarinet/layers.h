@@ -45,13 +45,15 @@ typedef struct crn_batch_norm_options {
     bool is_training;
     crn_activation activation;
     const char *scope; /* NULL: "BatchNorm" */
+    /* As is_training false, for as long as crn_graph_set_trainable_scopes freezes its variables. */
+    bool freeze_bn;
 } crn_batch_norm_options;
 
 /* slim's own defaults, before an arg scope. */
 #define CRN_BATCH_NORM_OPTIONS_INIT                                                                \
     {                                                                                              \
         sizeof(crn_batch_norm_options), 0.999f, 0.001f, true, false, true, CRN_ACTIVATION_DEFAULT, \
-            NULL                                                                                   \
+            NULL, false                                                                            \
     }
 
 /* What layers take when they are not told: slim.arg_scope([slim.conv2d, slim.batch_norm], …). */
@@ -172,6 +174,12 @@ CRN_API crn_node *crn_softmax_cross_entropy(crn_graph *graph, crn_node *labels, 
  */
 CRN_API crn_node *crn_sparse_softmax_cross_entropy(crn_graph *graph, crn_node *labels,
                                                    crn_node *logits);
+/*
+ * Either of the two, by the labels' rank, with tf.losses.softmax_cross_entropy's label_smoothing s
+ * in [0,1]: labels become labels * (1 - s) + s / classes.
+ */
+CRN_API crn_node *crn_softmax_cross_entropy_smoothed(crn_graph *graph, crn_node *labels,
+                                                     crn_node *logits, float label_smoothing);
 
 CRN_API crn_node *crn_reduce_mean(crn_graph *graph, crn_node *x); /* of all elements: a scalar */
 

@@ -33,12 +33,13 @@ typedef struct crn_resnet_options {
     bool reuse;            /* share the variables of an earlier call with the same scope */
     bool include_root_block;
     const char *scope; /* NULL: "resnet_v1_50" and so on */
+    bool freeze_bn;    /* resnet_arg_scope: see crn_batch_norm_options */
 } crn_resnet_options;
 
 #define CRN_RESNET_OPTIONS_INIT                                                                   \
     {                                                                                             \
         sizeof(crn_resnet_options), 1e-4f, 0.997f, 1e-5f, true, true, true, 0, true, false, true, \
-            NULL                                                                                  \
+            NULL, false                                                                           \
     }
 
 /* resnet_arg_scope(…) to be pushed for a user's own layers. */

@@ -64,11 +64,10 @@ typedef struct crn_train_options {
     void *progress_data;
 } crn_train_options;
 
-#define CRN_TRAIN_OPTIONS_INIT                                                                \
-    {                                                                                         \
-        sizeof(crn_train_options), "resnet_v2_20", 1, 0, 128,                                 \
-            {CRN_OPTIMIZER_MOMENTUM, 0.1f, 0.9f}, false, 1e-4f, 0.9f, 0, NULL, NULL, 0, NULL, \
-            NULL, false, NULL, NULL, NULL, NULL                                               \
+#define CRN_TRAIN_OPTIONS_INIT                                                               \
+    {                                                                                        \
+        sizeof(crn_train_options), "resnet_v2_20", 1, 0, 128, CRN_MOMENTUM_INIT(0.1f, 0.9f), \
+            false, 1e-4f, 0.9f, 0, NULL, NULL, 0, NULL, NULL, false, NULL, NULL, NULL, NULL  \
     }
 
 /*

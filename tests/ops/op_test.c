@@ -183,6 +183,14 @@ crn_node *op_input_int(const char *name, crn_shape shape, const double *values)
     return feed(name, CRN_I32, shape, data);
 }
 
+void op_feed(crn_node *placeholder, const double *values)
+{
+    crn_shape shape = crn_node_shape(placeholder);
+    for (size_t i = 0; i < n_feeds; i++)
+        if (feeds[i].node == placeholder)
+            feeds[i].data = to_floats(values, crn_shape_count(&shape));
+}
+
 static crn_node *variable_of(const char *name, int64_t *count)
 {
     op_check(crn_graph_status(graph));
@@ -254,12 +262,18 @@ void op_forget_fetches(void)
     n_fetches = 0;
 }
 
-void op_run(crn_train_op *train)
+crn_status op_try(crn_train_op *train)
 {
-    op_check(crn_run(graph, train, feeds, n_feeds, fetches, n_fetches));
+    crn_status status = crn_run(graph, train, feeds, n_feeds, fetches, n_fetches);
     for (size_t f = 0; f < n_fetches; f++)
         for (int64_t i = 0; i < results[f].count; i++)
             results[f].values[i] = results[f].data[i];
+    return status;
+}
+
+void op_run(crn_train_op *train)
+{
+    op_check(op_try(train));
 }
 
 /* ---- the reference of layers with an activation ---- */

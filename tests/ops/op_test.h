@@ -60,6 +60,8 @@ int op_problems(void);
 /* A placeholder of the closed shape, fed with values in each run. */
 crn_node *op_input(const char *name, crn_shape shape, const double *values);
 crn_node *op_input_int(const char *name, crn_shape shape, const double *values);
+/* From here on the placeholder is fed with these. */
+void op_feed(crn_node *placeholder, const double *values);
 /* Gives the variable its values. */
 void op_set(const char *variable, const double *values);
 /* The variable's present values. */
@@ -77,6 +79,8 @@ const double *op_fetch_gradient_of(crn_node *loss, const char *variable);
 void op_forget_fetches(void);
 
 void op_run(crn_train_op *train); /* NULL: no update */
+/* The same for a run that may fail. */
+crn_status op_try(crn_train_op *train);
 
 /* ---- the reference of layers with an activation ---- */
 

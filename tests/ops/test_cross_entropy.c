@@ -79,6 +79,76 @@ static void float_labels(void **state)
     }
 }
 
+/* Labels smoothed by s are labels (1 - s) + s / classes, of the double reference; `labels` as for
+ * check. */
+static void check_smoothed(kind k, int n, int classes, double s, const double *labels,
+                           const double *logits)
+{
+    double *dloss = op_uniform(9, n, -1, 1), *loss = op_array(n), *dlogits = op_array(n * classes);
+    double *indices = op_array(n), *smooth = op_array(n * classes);
+    for (int i = 0; i < n * classes; i++) {
+        smooth[i] = labels[i] * (1 - s) + s / classes;
+        if (labels[i] == 1)
+            indices[i / classes] = i % classes;
+    }
+    crn_graph *g = op_graph();
+    crn_node *x = op_input("logits", CRN_SHAPE(n, classes), logits);
+    crn_node *y = k == SPARSE    ? op_input_int("labels", CRN_SHAPE(n), indices)
+                  : k == ONE_HOT ? op_input_int("labels", CRN_SHAPE(n, classes), labels)
+                                 : op_input("labels", CRN_SHAPE(n, classes), labels);
+    crn_node *node = crn_softmax_cross_entropy_smoothed(g, y, x, (float)s);
+    crn_node *sum = op_loss(node, dloss);
+    const double *actual = op_fetch(node), *actual_dlogits = op_fetch_gradient(sum, x);
+    op_run(NULL);
+    ref_cross_entropy_forward(n, classes, smooth, logits, loss);
+    ref_cross_entropy_backward(n, classes, smooth, logits, dloss, dlogits);
+    op_compare("loss", actual, loss, n, OP_RTOL);
+    op_compare("gradient", actual_dlogits, dlogits, n * classes, OP_RTOL);
+    /* and the gradient is the loss's slope, by central differences in double */
+    for (int i = 0; i < n * classes; i += classes / 2 + 1) {
+        double *moved = op_array(n * classes), *up = op_array(n), *down = op_array(n), slope = 0;
+        for (int j = 0; j < n * classes; j++)
+            moved[j] = logits[j];
+        moved[i] = logits[i] + 1e-4;
+        ref_cross_entropy_forward(n, classes, smooth, moved, up);
+        moved[i] = logits[i] - 1e-4;
+        ref_cross_entropy_forward(n, classes, smooth, moved, down);
+        for (int j = 0; j < n; j++)
+            slope += dloss[j] * (up[j] - down[j]) / 2e-4;
+        assert_true(fabs(actual_dlogits[i] - slope) < 1e-5);
+    }
+    op_next();
+}
+
+static void smoothed_labels(void **state)
+{
+    (void)state;
+    static const double shares[] = {0, 0.1f, 0.5, 1};
+    FOR_EACH_SIZE(i)
+    {
+        int n = sizes[i][0], classes = sizes[i][1];
+        for (int s = 0; s < 4; s++)
+            for (kind k = ONE_HOT; k <= SPARSE; k++) {
+                double *labels = one_hot(i, n, classes);
+                check_smoothed(k, n, classes, shares[s], labels,
+                               op_uniform(i + 50, n * classes, -4, 4));
+            }
+    }
+}
+
+static void smoothing_is_a_share(void **state)
+{
+    (void)state;
+    static const float wrong[] = {-0.1f, 1.5f, NAN};
+    for (int i = 0; i < 3; i++) {
+        crn_node *x = op_input("logits", CRN_SHAPE(2, 3), op_array(6));
+        crn_node *labels = op_input("labels", CRN_SHAPE(2, 3), op_array(6));
+        assert_null(crn_softmax_cross_entropy_smoothed(op_graph(), labels, x, wrong[i]));
+        assert_int_equal(crn_graph_status(op_graph()), CRN_INVALID);
+        op_next();
+    }
+}
+
 /* exp(1e4) is not a float, and 1e4 - log(…) would lose what matters. */
 static void large_logits(void **state)
 {
@@ -125,6 +195,8 @@ int main(void)
         OP_TEST(one_hot_labels),
         OP_TEST(sparse_labels),
         OP_TEST(float_labels),
+        OP_TEST(smoothed_labels),
+        OP_TEST(smoothing_is_a_share),
         OP_TEST(large_logits),
         OP_TEST(a_sparse_label_outside_is_nan),
     };
