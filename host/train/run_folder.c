@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,6 +197,14 @@ static crn_status remove_all(const crn__run_folder *folder, name_fn is_one, crn_
     return status;
 }
 
+/* Of formats/atomic_file.h, by a process that was killed amid a checkpoint. */
+static bool is_abandoned(const char *name)
+{
+    long pid;
+    return sscanf(name, ".clarinet-%ld-%*d.tmp", &pid) == 1 && pid > 0 && pid <= INT32_MAX &&
+           kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
 crn_status crn__run_folder_begin_logs(crn__run_folder *folder, int64_t step, crn_error *error)
 {
     char *path = crn__run_folder_file(folder, METRICS);
@@ -212,6 +221,8 @@ crn_status crn__run_folder_begin_logs(crn__run_folder *folder, int64_t step, crn
     free(path);
     crn__event_file_free(folder->events);
     folder->events = NULL;
+    if (status == CRN_OK)
+        status = remove_all(folder, is_abandoned, error);
     if (status == CRN_OK && step == 0)
         status = remove_all(folder, crn__event_file_is_name, error);
     if (status == CRN_OK)

@@ -28,10 +28,14 @@ static const struct {
     {"devices", "json"},
     {"train", "model data out epochs steps batch-size image-size learning-rate optimizer momentum "
               "weight-decay cosine flip crop seed save-every device init-from exclude-scopes "
-              "ignore-missing-vars"},
+              "ignore-missing-vars resume config time-limit labels-offset validation "
+              "validate-every early-stop keep log-every histograms trainable-scopes "
+              "on-non-finite"},
     {"eval", "checkpoint data batch-size device json"},
     {"classify", "checkpoint top device json"},
     {"predict", "checkpoint input output end-point list-end-points batch-size device"},
+    {"features", "checkpoint data end-point out spatial test batch-size device"},
+    {"plot", "out"},
     {"inspect", "json"},
     {"bench",
      "model mode batch-size image-size output-stride steps classes cold profile device json"},
@@ -44,7 +48,7 @@ static void help_mentions_every_option(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N_COMMANDS; i++) {
-        char options[512], line[64];
+        char options[1024], line[64];
         RUN(&r, CLI, commands[i].command, "--help");
         expect_code(&r, 0);
         assert_string_equal(r.err, "");
@@ -163,7 +167,20 @@ static void mistakes_get_one_line(void **state)
         {"+ --init-from nowhere", "nowhere"},
         {"+ --exclude-scopes a", "needs --init-from"},
         {"+ --ignore-missing-vars", "needs --init-from"},
+        {"+ --labels-offset -2", "from -1"},
+        {"+ --time-limit 0", "--time-limit"},
+        {"+ --on-non-finite hope", "'hope'"},
+        {"+ --resume .", "--resume and --out"},
+        {"+ --config nowhere.json", "nowhere.json"},
+        {"+ --config file", "file: line 1"},
+        {"+ --no-model", "'--no-model'"},
+        {"+ --no-flip=1", "'--no-flip=1'"},
+        {"train --resume .", "./config.json"},
+        {"train --resume . --config file", "--config"},
         {"+ extra", "'extra'"},
+        {"features --checkpoint file --data . --out f.npy", "needs --end-point"},
+        {"plot", "needs RUN"},
+        {"plot nowhere", "nowhere/metrics.jsonl"},
         {"eval --data .", "needs --checkpoint"},
         {"eval --checkpoint nowhere --data .", "nowhere"},
         {"eval --checkpoint '' --data .", "--checkpoint is empty"},
