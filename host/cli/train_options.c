@@ -126,8 +126,9 @@ static int with_table(train_arguments *a, int (*use)(const cli_spec *, void *), 
         {"trainable-scopes", CLI_TEXT, &a->trainable_scopes, "S",
          .help = "train only variables whose names start so; several with commas"},
         {"on-non-finite", CLI_CHOICE, &a->on_non_finite, "A",
-         .help = "when a loss is no number: end, leave out the step (each step then takes another "
-                 "forward pass), or go back to the last checkpoint, 3 times at most",
+         .help =
+             "when a loss is no number: end, take back the step (each step then copies all weights "
+             "to the host), or go back to the last checkpoint, 3 times at most",
          .choices = "stop, skip, rollback"},
         {"device", CLI_TEXT, &a->device, "X", .help = CLI_DEVICE_HELP},
     };

@@ -33,6 +33,7 @@ crn_status crn_train(crn_context *context, const crn_dataset *dataset,
                        .saved = -1};
     memcpy(&t.options, options, options->size);
     crn_status status = train(&t);
+    crn__snapshot_free(t.snapshot);
     crn_graph_free(t.graph);
     crn__run_folder_close(&t.folder);
     json_decref(t.class_names);

@@ -68,30 +68,27 @@ static float learning_rate(const crn__training *t, int64_t step)
     return (float)(0.5 * (1 + cos(angle))) * first;
 }
 
-static crn_status fail_loss(crn__training *t, int64_t step)
+/*
+ * After a step of CRN_NON_FINITE_SKIP: keeps what it made, or takes it back. The step counts all
+ * the same: it is a place in the data.
+ */
+static crn_status keep_or_skip(crn__training *t, bool *skipped)
 {
-    return crn__fail(t->error, CRN_NON_FINITE,
-                     "the loss is not finite at step %" PRId64 " of %" PRId64, step, t->steps);
-}
-
-/* Whether the step is to be left out: its loss, worked out before it, is not finite. */
-static crn_status look_ahead(crn__training *t, const crn_feed *feeds, bool *skip)
-{
-    float total;
-    crn_fetch fetch = {.node = t->total, .data = &total, .size = sizeof total};
-    *skip = false;
-    if (t->options.on_non_finite != CRN_NON_FINITE_SKIP)
-        return CRN_OK;
-    CRN__TRY(crn_run(t->graph, NULL, feeds, 2, &fetch, 1));
-    *skip = !isfinite(total);
-    t->skipped = *skip ? t->skipped + 1 : 0;
-    if (!*skip)
-        return CRN_OK;
-    int64_t step = ++t->op->step; /* it counts: a step is a place in the data */
+    crn_progress *p = &t->progress;
+    const char *name = NULL;
+    if (isfinite(p->total_loss))
+        CRN__TRY(crn__snapshot_take(t->snapshot, &name));
+    else
+        CRN__TRY(crn__snapshot_undo(t->snapshot));
+    *skipped = name != NULL || !isfinite(p->total_loss);
+    t->skipped = *skipped ? t->skipped + 1 : 0;
     if (t->skipped >= MAX_SKIPPED)
-        return fail_loss(t, step);
-    crn__log(t->context, CRN_LOG_WARNING, "step %" PRId64 " is skipped: its loss is not finite",
-             step);
+        return crn__fail(t->error, CRN_NON_FINITE,
+                         "%" PRId64 " steps in a row up to step %" PRId64 " were not finite: %s",
+                         t->skipped, p->step, name != NULL ? name : "the loss");
+    if (*skipped)
+        crn__log(t->context, CRN_LOG_WARNING, "step %" PRId64 " is skipped: %s would not be finite",
+                 p->step, name != NULL ? name : "the loss");
     return CRN_OK;
 }
 
@@ -117,16 +114,17 @@ static crn_status run_step(crn__training *t, const crn__batch *batch)
     p->step = step + 1;
     p->epoch = step / t->per_epoch + 1;
     p->learning_rate = learning_rate(t, step);
-    bool skip;
-    CRN__TRY(look_ahead(t, feeds, &skip));
-    if (skip)
-        return CRN_OK;
     crn_train_op_set_learning_rate(t->op, p->learning_rate);
     CRN__TRY(crn_run(t->graph, t->op, feeds, 2, fetches, 3));
     measure(t, batch->count);
-    if (!isfinite(p->total_loss))
-        return fail_loss(t, step + 1);
-    return crn__training_log_step(t);
+    bool skipped = false;
+    if (t->snapshot != NULL)
+        CRN__TRY(keep_or_skip(t, &skipped));
+    else if (!isfinite(p->total_loss))
+        return crn__fail(t->error, CRN_NON_FINITE,
+                         "the loss is not finite at step %" PRId64 " of %" PRId64, step + 1,
+                         t->steps);
+    return skipped ? CRN_OK : crn__training_log_step(t);
 }
 
 /* ---- validation ---- */
@@ -265,6 +263,8 @@ crn_status crn__training_run(crn__training *t)
     t->progress.best_step = t->state.best_step;
     t->progress.best_top1 = t->state.best_top1;
     t->begin = t->window = crn__training_now();
+    if (t->options.on_non_finite == CRN_NON_FINITE_SKIP)
+        CRN__TRY(crn__snapshot_create(t->graph, t->op, &t->snapshot));
     if (returns && t->saved < 0) /* something to go back to */
         CRN__TRY(crn__training_save(t));
     if (crn_train_op_step(t->op) > 0) {

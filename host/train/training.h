@@ -8,6 +8,7 @@
 #include "train/evaluate.h"
 #include "train/prefetch.h"
 #include "train/run_folder.h"
+#include "train/snapshot.h"
 
 /* What of a training is in no variable: kept in checkpoints' metadata. */
 typedef struct crn__training_state {
@@ -44,7 +45,8 @@ typedef struct crn__training {
 
     double begin, window; /* when training and the window of the rate began */
     int64_t window_steps;
-    int64_t skipped; /* steps in a row whose loss was not finite */
+    crn__snapshot *snapshot; /* of before the step; NULL: steps are not skipped */
+    int64_t skipped;         /* steps in a row that were not finite */
     crn_progress progress;
     crn_evaluation validation;
 } crn__training;

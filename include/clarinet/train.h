@@ -68,8 +68,8 @@ typedef bool (*crn_progress_fn)(void *data, const crn_progress *progress);
 /* What a step does whose loss is NaN or infinite, or a checkpoint whose weights would be. */
 typedef enum crn_on_non_finite {
     CRN_NON_FINITE_STOP,
-    /* Goes on without the step's update. The loss is worked out before each step, which costs
-     * another forward pass. 20 such steps in a row stop the training, and so do bad weights. */
+    /* Takes back a step that makes the loss, a weight or a batch norm's statistics so, and goes on.
+     * Each step then copies all of these to the host. 20 such steps in a row stop the training. */
     CRN_NON_FINITE_SKIP,
     /* Goes back to the last checkpoint, and on with the images in another order; 3 times at most.
      * Needs `out`. */
