@@ -147,6 +147,8 @@ static int spawn(int script, int picture)
         return CLI_FAILED;
     posix_spawn_file_actions_adddup2(&actions, script, STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, picture, STDOUT_FILENO);
+    /* It also warns, of a curve that is flat for example. */
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     int failed = posix_spawnp(&pid, name, &actions, NULL, words, environ);
     posix_spawn_file_actions_destroy(&actions);
     if (failed != 0)
