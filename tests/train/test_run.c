@@ -230,7 +230,7 @@ static void read_event(crn__pb_reader message, event *e)
 /* Of the only event file in the folder. Returns their number. */
 static size_t read_events(const char *run, event *events, size_t most)
 {
-    char name[512] = "";
+    char name[250] = "";
     DIR *dir = opendir(in_folder(run));
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
         if (strncmp(entry->d_name, "events.out.tfevents.", 20) == 0) {
