@@ -81,7 +81,8 @@ static int settle(train_arguments *a, const crn_dataset *dataset, crn_preprocess
 
 /* ---- validation ---- */
 
-/* --validation, or the test images of --data, or none. */
+/* --validation, or the test images of --data, or none: here a share of the training images could be
+ * held out. */
 static int open_validation(const train_arguments *a, const crn_dataset *dataset, crn_dataset **out)
 {
     if (a->validate_every == 0)
