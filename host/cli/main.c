@@ -12,6 +12,8 @@ static const cli_command commands[] = {
     {"eval", cmd_eval, "measure a checkpoint's accuracy on test images"},
     {"classify", cmd_classify, "say what is on pictures"},
     {"predict", cmd_predict, "run a checkpoint on a NumPy array"},
+    {"features", cmd_features, "write an inner layer's answers to images"},
+    {"plot", cmd_plot, "draw the curves of trainings"},
     {"inspect", cmd_inspect, "show what a checkpoint holds"},
     {"convert", cmd_convert, "write a checkpoint in another format"},
     {"bench", cmd_bench, "measure speed, start-up and memory of a network"},

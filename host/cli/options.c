@@ -82,9 +82,12 @@ static const char *default_text(const cli_option *option, char *text, size_t siz
             snprintf(text, size, " (default %" PRId64 ")", value);
         break;
     }
-    case CLI_NUMBER:
-        snprintf(text, size, " (default %.6g)", *(double *)option->target);
+    case CLI_NUMBER: {
+        double value = *(double *)option->target;
+        if (value >= option->min)
+            snprintf(text, size, " (default %.6g)", value);
         break;
+    }
     }
     return text;
 }
@@ -105,14 +108,18 @@ static void print_option(const cli_option *option)
 
 static void print_help(const cli_spec *spec)
 {
-    printf("usage: clarinet %s", spec->command);
+    char usage[512];
+    int used = snprintf(usage, sizeof usage, "usage: clarinet %s", spec->command);
     for (size_t i = 0; i < spec->n_options; i++)
         if (spec->options[i].required)
-            printf(" --%s %s", spec->options[i].name, spec->options[i].value);
-    printf(" [options]");
+            used += snprintf(usage + used, sizeof usage - (size_t)used, " --%s %s",
+                             spec->options[i].name, spec->options[i].value);
+    used += snprintf(usage + used, sizeof usage - (size_t)used, " [options]");
     if (spec->rest != NULL)
-        printf(" %s%s", spec->rest, spec->max_rest == SIZE_MAX ? " ..." : "");
-    printf("\n\n");
+        snprintf(usage + used, sizeof usage - (size_t)used, " %s%s", spec->rest,
+                 spec->min_rest == 0 && spec->max_rest > 1 ? " ..." : "");
+    print_wrapped(usage, 0, 0);
+    printf("\n");
     print_wrapped(spec->about, 0, 0);
     printf("\noptions:\n");
     for (size_t i = 0; i < spec->n_options; i++)
@@ -122,7 +129,8 @@ static void print_help(const cli_spec *spec)
 
 /* ---- values ---- */
 
-static int parse_number(const char *command, const cli_option *option, const char *text)
+static int set_number(const char *command, const char *where, const cli_option *option,
+                      const char *text)
 {
     bool whole = option->kind == CLI_INTEGER;
     char *end;
@@ -132,11 +140,11 @@ static int parse_number(const char *command, const cli_option *option, const cha
     /* The C library also takes spaces, hexadecimal, "nan" and "infinity". */
     if (*text == '\0' || *end != '\0' ||
         text[strspn(text, whole ? "-0123456789" : "+-.0123456789eE")] != '\0')
-        return cli_usage_error(command, "--%s takes a%s number, not '%s'", option->name,
+        return cli_usage_error(command, "%s--%s takes a%s number, not '%s'", where, option->name,
                                whole ? " whole" : "", text);
     if (errno != 0 || number < option->min || number > option->max)
-        return cli_usage_error(command, "--%s is from %.15g to %.15g, not %s", option->name,
-                               option->min, option->max, text);
+        return cli_usage_error(command, "%s--%s is from %.15g to %.15g, not %s", where,
+                               option->name, option->min, option->max, text);
     if (whole)
         *(int64_t *)option->target = integer;
     else
@@ -156,28 +164,30 @@ static bool is_choice(const char *choices, const char *text)
     return false;
 }
 
-static int parse_value(const char *command, const cli_option *option, const char *text)
+int cli_set_option(const char *command, const char *where, const cli_option *option,
+                   const char *text, bool check_file)
 {
     switch (option->kind) {
     case CLI_FLAG:
-        *(bool *)option->target = true;
+        *(bool *)option->target = strcmp(text, "true") == 0;
         return CLI_GO_ON;
     case CLI_INTEGER:
     case CLI_NUMBER:
-        return parse_number(command, option, text);
+        return set_number(command, where, option, text);
     case CLI_CHOICE:
         if (!is_choice(option->choices, text))
-            return cli_usage_error(command, "--%s is one of %s, not '%s'", option->name,
+            return cli_usage_error(command, "%s--%s is one of %s, not '%s'", where, option->name,
                                    option->choices, text);
         break;
     case CLI_TEXT:
     case CLI_FILE:
     case CLI_CHECKPOINT:
         if (*text == '\0')
-            return cli_usage_error(command, "--%s is empty", option->name);
-        if (option->kind == CLI_FILE && cli_check_file(command, text) != CLI_GO_ON)
+            return cli_usage_error(command, "%s--%s is empty", where, option->name);
+        if (option->kind == CLI_FILE && check_file && cli_check_file(command, text) != CLI_GO_ON)
             return CLI_USAGE;
-        if (option->kind == CLI_CHECKPOINT && cli_check_checkpoint(command, text) != CLI_GO_ON)
+        if (option->kind == CLI_CHECKPOINT && check_file &&
+            cli_check_checkpoint(command, text) != CLI_GO_ON)
             return CLI_USAGE;
         break;
     }
@@ -187,13 +197,22 @@ static int parse_value(const char *command, const cli_option *option, const char
 
 /* ---- the line ---- */
 
-static const cli_option *find_option(const cli_spec *spec, const char *name, size_t length)
+const cli_option *cli_find_option(const cli_spec *spec, const char *name, size_t length)
 {
     for (size_t i = 0; i < spec->n_options; i++)
         if (strlen(spec->options[i].name) == length &&
             strncmp(spec->options[i].name, name, length) == 0)
             return &spec->options[i];
     return NULL;
+}
+
+/* "--no-flip": the flag that is unset. */
+static const cli_option *find_unset(const cli_spec *spec, const char *word)
+{
+    if (strncmp(word, "--no-", 5) != 0)
+        return NULL;
+    const cli_option *option = cli_find_option(spec, word + 5, strlen(word + 5));
+    return option != NULL && option->kind == CLI_FLAG ? option : NULL;
 }
 
 /* argv[*at] is an option; *at moves to its last word. */
@@ -203,7 +222,8 @@ static int parse_option(const cli_spec *spec, int argc, char **argv, int *at, bo
     size_t length = strcspn(word, "=");
     const char *value = word[length] == '=' ? word + length + 1 : NULL;
     const cli_option *option =
-        strncmp(word, "--", 2) == 0 ? find_option(spec, word + 2, length - 2) : NULL;
+        strncmp(word, "--", 2) == 0 ? cli_find_option(spec, word + 2, length - 2) : NULL;
+    bool unset = option == NULL && (option = find_unset(spec, word)) != NULL;
     if (option == NULL)
         return cli_usage_error(spec->command, "there is no option '%s'; see clarinet %s --help",
                                word, spec->command);
@@ -216,7 +236,9 @@ static int parse_option(const cli_spec *spec, int argc, char **argv, int *at, bo
         value = argv[++*at];
     }
     given[option - spec->options] = true;
-    return parse_value(spec->command, option, value);
+    if (option->kind == CLI_FLAG)
+        value = unset ? "false" : "true";
+    return cli_set_option(spec->command, "", option, value, true);
 }
 
 static int parse_words(const cli_spec *spec, int argc, char **argv, cli_rest *rest, bool *given)
@@ -236,6 +258,11 @@ static int parse_words(const cli_spec *spec, int argc, char **argv, cli_rest *re
             rest->items[rest->count++] = word;
         }
     }
+    return CLI_GO_ON;
+}
+
+static int check_complete(const cli_spec *spec, const cli_rest *rest, const bool *given)
+{
     for (size_t i = 0; i < spec->n_options; i++)
         if (spec->options[i].required && !given[i])
             return cli_usage_error(spec->command, "needs --%s %s; see clarinet %s --help",
@@ -261,6 +288,12 @@ int cli_parse(const cli_spec *spec, int argc, char **argv, cli_rest *rest)
     if (given == NULL)
         return cli_no_memory(spec->command);
     int code = parse_words(spec, argc, argv, rest, given);
+    if (code == CLI_GO_ON && spec->preset != NULL)
+        code = spec->preset(spec, given, spec->preset_data);
+    if (code == CLI_GO_ON && spec->preset != NULL)
+        code = parse_words(spec, argc, argv, rest, given);
+    if (code == CLI_GO_ON)
+        code = check_complete(spec, rest, given);
     free(given);
     return code;
 }

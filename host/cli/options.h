@@ -5,6 +5,7 @@
 #ifndef CRN_CLI_OPTIONS_H
 #define CRN_CLI_OPTIONS_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,16 +33,26 @@ typedef struct cli_option {
     double min, max;
     const char *choices; /* "train, infer" */
     bool required;
+    bool not_kept; /* no part of a file of options: says where such a file is, or the like */
 } cli_option;
 
-typedef struct cli_spec {
+typedef struct cli_spec cli_spec;
+
+struct cli_spec {
     const char *command;
     const char *about;
     const cli_option *options;
     size_t n_options;
     const char *rest; /* what --help calls arguments that are no options; NULL: there are none */
     size_t min_rest, max_rest; /* min_rest 0: at least one is needed */
-} cli_spec;
+    /*
+     * Called once the line is parsed; may set options from a file (cli_read_json) and mark them as
+     * given. The line is parsed again after it, so that what it says wins. Not with `rest`. NULL:
+     * none.
+     */
+    int (*preset)(const cli_spec *spec, bool *given, void *data);
+    void *preset_data;
+};
 
 /* What is left of a command line: point into argv. */
 typedef struct cli_rest {
@@ -51,9 +62,31 @@ typedef struct cli_rest {
 
 /*
  * Parses argv[1…argc-1], in any order, "--name value" or "--name=value", all of it an argument
- * after "--". Returns CLI_GO_ON; or, having printed help or one line of complaint, an exit code.
+ * after "--"; "--no-name" unsets a flag. Returns CLI_GO_ON; or, having printed help or one line of
+ * complaint, an exit code.
  */
 int cli_parse(const cli_spec *spec, int argc, char **argv, cli_rest *rest);
+
+/*
+ * Sets an option from text; `where` ("run.json: " or "") begins the complaint. A file need not be
+ * there unless check_file.
+ */
+int cli_set_option(const char *command, const char *where, const cli_option *option,
+                   const char *text, bool check_file);
+/* By its name of `length` bytes; NULL: there is none. */
+const cli_option *cli_find_option(const cli_spec *spec, const char *name, size_t length);
+
+/* ---- files of options: a JSON object with a member an option, {"batch-size": 64, "flip": true} */
+
+/*
+ * Sets what the file gives; null is the default. CLI_GO_ON, or an exit code with the complaint
+ * told, which names an unknown option. *file owns the texts that were set: json_decref it after the
+ * options' last use, in any case.
+ */
+int cli_read_json(const cli_spec *spec, const char *path, json_t **file, bool *given);
+/* All options as such a file, ended by free(); paths of files that are there become absolute. NULL
+ * without memory. */
+char *cli_options_json(const cli_spec *spec);
 
 /* Prints "clarinet COMMAND: …" as one line on stderr and returns CLI_USAGE. */
 int cli_usage_error(const char *command, const char *format, ...)

@@ -153,15 +153,3 @@ bool crn_checkpoint_is_slot(const crn_checkpoint *checkpoint, const char *name)
     }
     return false;
 }
-
-bool crn__in_scopes(const char *name, const char *scopes)
-{
-    while (scopes != NULL && *scopes != '\0') {
-        scopes += strspn(scopes, ", ");
-        size_t length = strcspn(scopes, ", ");
-        if (length > 0 && strncmp(name, scopes, length) == 0)
-            return true;
-        scopes += length;
-    }
-    return false;
-}

@@ -55,8 +55,4 @@ crn_status crn__checkpoint_index(const crn_checkpoint *checkpoint, const char *n
  * zeros elsewhere or not. */
 bool crn__checkpoint_bytes(const crn_checkpoint_entry *entry, uint64_t size, uint64_t *bytes);
 
-/* Whether a name starts with one of comma-separated scopes (TF-slim's checkpoint_exclude_scopes).
- * NULL has none. */
-bool crn__in_scopes(const char *name, const char *scopes);
-
 #endif

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/options.h"
+#include "core/scopes.h"
 #include "formats/checkpoint_writer.h"
 #include "formats/element.h"
 #include "formats/safetensors_header.h"

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/scopes.h"
 
 enum { MOVING_MEAN = 1 }; /* input of a batch norm: a variable that it always has */
 
@@ -12,31 +13,12 @@ bool crn__takes_batch_statistics(const crn_node *node)
     return node->attrs.is_training && !(node->attrs.freezes && node->inputs[MOVING_MEAN]->frozen);
 }
 
-/* The next of comma-separated scopes and its length, 0 at the end; *list moves behind it. */
-static const char *next_scope(const char **list, size_t *length)
-{
-    *list += strspn(*list, ", ");
-    const char *scope = *list;
-    *length = strcspn(scope, ", ");
-    *list += *length;
-    return scope;
-}
-
-static bool is_within(const char *name, const char *scopes)
-{
-    size_t length;
-    for (const char *scope; scope = next_scope(&scopes, &length), length > 0;)
-        if (strncmp(name, scope, length) == 0)
-            return true;
-    return false;
-}
-
 /* Each scope must be one, else a slip of the pen freezes what was to be trained. */
 static crn_status check_scopes(const crn_graph *graph, const char *scopes)
 {
     size_t length, n = 0;
     crn_error *error = crn__context_fail(graph->context);
-    for (const char *scope; scope = next_scope(&scopes, &length), length > 0; n++) {
+    for (const char *scope; scope = crn__next_scope(&scopes, &length), length > 0; n++) {
         size_t i = 0;
         while (i < graph->variables.count &&
                strncmp(((crn_node *)graph->variables.items[i])->name, scope, length) != 0)
@@ -56,7 +38,7 @@ crn_status crn_graph_set_trainable_scopes(crn_graph *graph, const char *scopes)
     CRN__TRY(crn__drop_plans(graph));
     for (size_t i = 0; i < graph->variables.count; i++) {
         crn_node *variable = graph->variables.items[i];
-        variable->frozen = scopes != NULL && !is_within(variable->name, scopes);
+        variable->frozen = scopes != NULL && !crn__in_scopes(variable->name, scopes);
     }
     return CRN_OK;
 }

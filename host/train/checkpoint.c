@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/scopes.h"
 #include "formats/checkpoint_writer.h"
 #include "graph/step.h"
 

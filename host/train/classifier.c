@@ -9,8 +9,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "device/device.h"
-#include "train/prefetch.h"
-#include "train/score.h"
+#include "train/evaluate.h"
 
 struct crn_classifier {
     crn_context *context;
@@ -77,7 +76,9 @@ static crn_status build(crn_classifier *c, const char *path)
     if (crn_graph_status(c->graph) != CRN_OK)
         return crn__fail(c->error, crn_graph_status(c->graph), "%s",
                          crn_graph_error(c->graph)->text);
-    return crn_checkpoint_restore(c->graph, path, NULL);
+    crn_restore_options restore = CRN_RESTORE_OPTIONS_INIT;
+    restore.moving_average = true;
+    return crn_checkpoint_restore(c->graph, path, &restore);
 }
 
 crn_status crn_classifier_open(crn_context *context, const char *checkpoint, crn_classifier **out)
@@ -150,26 +151,20 @@ crn_node *crn_classifier_logits(crn_classifier *classifier)
 
 /* ---- running ---- */
 
-/* One number a class and image of `node` for images [count,S,S,C]. */
-static crn_status run(crn_classifier *c, crn_node *node, const float *images, size_t count,
-                      float *values)
-{
-    int64_t side = c->preprocessing.image_size;
-    const crn_feed feed = {c->inputs, images,
-                           CRN_SHAPE((int64_t)count, side, side, c->preprocessing.channels)};
-    crn_fetch fetch = {.node = node,
-                       .data = values,
-                       .size = count * crn_classifier_class_count(c) * sizeof *values};
-    return crn_run(c->graph, NULL, &feed, 1, &fetch, 1);
-}
-
 crn_status crn_classifier_run(crn_classifier *classifier, const float *images, size_t count,
                               float *probabilities)
 {
     if (count == 0)
         return CRN_OK;
-    CRN__TRY(run(classifier, classifier->probabilities, images, count, probabilities));
+    const crn_preprocessing *how = &classifier->preprocessing;
     size_t classes = crn_classifier_class_count(classifier);
+    const crn_feed feed = {
+        classifier->inputs, images,
+        CRN_SHAPE((int64_t)count, how->image_size, how->image_size, how->channels)};
+    crn_fetch fetch = {.node = classifier->probabilities,
+                       .data = probabilities,
+                       .size = count * classes * sizeof *probabilities};
+    CRN__TRY(crn_run(classifier->graph, NULL, &feed, 1, &fetch, 1));
     for (size_t i = 0; i < count * classes; i++)
         if (!isfinite(probabilities[i]))
             return crn__fail(classifier->error, CRN_NON_FINITE,
@@ -177,93 +172,28 @@ crn_status crn_classifier_run(crn_classifier *classifier, const float *images, s
     return CRN_OK;
 }
 
-/* ---- evaluation ---- */
-
-/*
- * mapped[i]: the classifier's number for the data set's class i. A test set may lack a class, or
- * its folders may be numbered otherwise; only names say what is meant.
- */
-static crn_status map_classes(const crn_classifier *c, const crn_dataset *dataset, size_t *mapped)
-{
-    size_t known = crn_classifier_class_count(c);
-    for (size_t i = 0; i < crn_dataset_class_count(dataset); i++) {
-        const char *name = crn_dataset_class_name(dataset, i);
-        size_t k = 0;
-        while (k < known && strcmp(crn_classifier_class_name(c, k), name) != 0)
-            k++;
-        if (k == known)
-            return crn__fail(c->error, CRN_INVALID,
-                             "class '%s' of the data set is none of the checkpoint's %zu classes",
-                             name, known);
-        mapped[i] = k;
-    }
-    return CRN_OK;
-}
-
-/* Sums over images; divided at the end. */
-static crn_status score(const crn_classifier *c, const crn__batch *batch, const float *logits,
-                        const size_t *mapped, crn_evaluation *sums)
-{
-    size_t classes = crn_classifier_class_count(c);
-    for (size_t i = 0; i < batch->count; i++) {
-        size_t label = mapped[batch->labels[i]];
-        size_t rank = crn__rank(logits + i * classes, classes, label);
-        sums->top1 += rank < 1;
-        sums->top5 += rank < 5;
-        sums->loss += crn__cross_entropy(logits + i * classes, classes, label);
-    }
-    sums->images += batch->count;
-    return isfinite(sums->loss) ? CRN_OK
-                                : crn__fail(c->error, CRN_NON_FINITE,
-                                            "the network's answer is not finite for one of the "
-                                            "first %zu images",
-                                            sums->images);
-}
-
-static crn_status evaluate(crn_classifier *c, crn__prefetch *prefetch, size_t total,
-                           const size_t *mapped, float *logits, crn_evaluate_fn progress,
-                           void *progress_data, crn_evaluation *sums)
-{
-    while (sums->images < total) {
-        const crn__batch *batch;
-        CRN__TRY(crn__prefetch_next(prefetch, &batch, c->error));
-        CRN__TRY(run(c, c->logits, batch->images, batch->count, logits));
-        CRN__TRY(score(c, batch, logits, mapped, sums));
-        if (progress != NULL && !progress(progress_data, sums->images, total))
-            return crn__fail(c->error, CRN_INTERRUPTED, "evaluation was stopped after %zu images",
-                             sums->images);
-    }
-    return CRN_OK;
-}
-
 crn_status crn_classifier_evaluate(crn_classifier *classifier, const crn_dataset *dataset,
                                    size_t batch_size, crn_evaluate_fn progress, void *progress_data,
                                    crn_evaluation *evaluation)
 {
-    crn_classifier *c = classifier;
-    size_t total = crn_dataset_size(dataset);
-    if (batch_size < 1 || total < 1)
-        return crn__fail(c->error, CRN_INVALID, "%zu images in batches of %zu", total, batch_size);
-    const crn__batches batches = {.dataset = dataset,
-                                  .preprocessing = &c->preprocessing,
-                                  .batch_size = batch_size < total ? batch_size : total};
-    crn__prefetch *prefetch = NULL;
-    crn_evaluation sums = {0};
-    size_t *mapped = crn__alloc(crn_dataset_class_count(dataset), sizeof *mapped);
-    float *logits = crn__alloc(batches.batch_size, crn_classifier_class_count(c) * sizeof *logits);
-    crn_status status = mapped == NULL || logits == NULL ? crn__fail_memory(c->error)
-                                                         : map_classes(c, dataset, mapped);
-    if (status == CRN_OK)
-        status = crn__prefetch_create(&batches, 0, crn__batches_per_epoch(&batches), &prefetch,
-                                      c->error);
-    if (status == CRN_OK)
-        status = evaluate(c, prefetch, total, mapped, logits, progress, progress_data, &sums);
-    if (status == CRN_OK) {
-        double n = (double)total;
-        *evaluation = (crn_evaluation){total, sums.top1 / n, sums.top5 / n, sums.loss / n};
-    }
-    crn__prefetch_free(prefetch);
-    free(logits);
-    free(mapped);
-    return status;
+    return crn_classifier_confusion(classifier, dataset, batch_size, progress, progress_data,
+                                    evaluation, NULL);
+}
+
+crn_status crn_classifier_confusion(crn_classifier *classifier, const crn_dataset *dataset,
+                                    size_t batch_size, crn_evaluate_fn progress,
+                                    void *progress_data, crn_evaluation *evaluation,
+                                    uint64_t *counts)
+{
+    const crn__network network = {.graph = classifier->graph,
+                                  .inputs = classifier->inputs,
+                                  .logits = classifier->logits,
+                                  .preprocessing = &classifier->preprocessing,
+                                  .class_names = classifier->class_names,
+                                  .error = classifier->error};
+    size_t classes = crn_classifier_class_count(classifier);
+    if (counts != NULL)
+        memset(counts, 0, classes * classes * sizeof *counts);
+    return crn__evaluate(&network, dataset, batch_size, progress, progress_data, evaluation,
+                         counts);
 }

@@ -12,6 +12,14 @@ size_t crn__rank(const float *logits, size_t classes, size_t label)
     return rank;
 }
 
+size_t crn__best(const float *logits, size_t classes)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < classes; i++)
+        best = logits[i] > logits[best] ? i : best;
+    return best;
+}
+
 double crn__cross_entropy(const float *logits, size_t classes, size_t label)
 {
     if (label >= classes)

@@ -10,6 +10,9 @@
  */
 size_t crn__rank(const float *logits, size_t classes, size_t label);
 
+/* The network's answer: the class of the largest logit, the first of equal ones. */
+size_t crn__best(const float *logits, size_t classes);
+
 /* -log softmax(logits)[label]; NaN for a label that is no class. */
 double crn__cross_entropy(const float *logits, size_t classes, size_t label);
 

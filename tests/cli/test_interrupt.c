@@ -71,7 +71,7 @@ static void stop_with(int number)
     int64_t step = step_of("run/model.safetensors");
     snprintf(said, sizeof said, "stopped after step %lld;", (long long)step);
     expect_part(text, said);
-    expect_part(text, "--init-from run/model.safetensors");
+    expect_part(text, "clarinet train --resume run");
 }
 
 static void a_stopped_training_goes_on(void **state)
@@ -83,8 +83,7 @@ static void a_stopped_training_goes_on(void **state)
     char steps[32], said[64];
     snprintf(steps, sizeof steps, "%lld", (long long)step + 3);
     snprintf(said, sizeof said, "goes on after step %lld of %s", (long long)step, steps);
-    RUN(&r, CLI, "train", "--model", "resnet_v2_20", "--data", "data", "--out", "run", "--steps",
-        steps, "--batch-size", "16", "--init-from", "run/model.safetensors");
+    RUN(&r, CLI, "train", "--resume", "run", "--steps", steps);
     expect_code(&r, 0);
     expect_part(r.err, said);
     assert_int_equal(step_of("run/model.safetensors"), step + 3);

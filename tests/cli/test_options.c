@@ -27,11 +27,19 @@ static const struct {
 } commands[] = {
     {"devices", "json"},
     {"train", "model data out epochs steps batch-size image-size learning-rate optimizer momentum "
-              "weight-decay cosine flip crop seed save-every device init-from exclude-scopes "
-              "ignore-missing-vars"},
+              "weight-decay schedule flip crop seed save-every device init-from exclude-scopes "
+              "ignore-missing-vars resume config time-limit labels-offset validation "
+              "validate-every early-stop keep log-every histograms trainable-scopes "
+              "on-non-finite decay-steps decay-rate end-learning-rate power boundaries rates "
+              "warmup-steps warmup-learning-rate beta1 beta2 rho centered epsilon "
+              "initial-accumulator l1 l2 trust label-smoothing clip-norm clip-each-norm accumulate "
+              "moving-average num-updates preprocessing mean std augment jitter "
+              "mixup cutmix on-broken threads validation-fraction freeze-bn"},
     {"eval", "checkpoint data batch-size device json"},
     {"classify", "checkpoint top device json"},
     {"predict", "checkpoint input output end-point list-end-points batch-size device"},
+    {"features", "checkpoint data end-point out spatial test batch-size device"},
+    {"plot", "out"},
     {"inspect", "json"},
     {"convert", "to include exclude no-slots"},
     {"bench",
@@ -45,7 +53,7 @@ static void help_mentions_every_option(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N_COMMANDS; i++) {
-        char options[512], line[64];
+        char options[1024], line[64];
         RUN(&r, CLI, commands[i].command, "--help");
         expect_code(&r, 0);
         assert_string_equal(r.err, "");
@@ -158,13 +166,26 @@ static void mistakes_get_one_line(void **state)
         {"+ --learning-rate 1e999", "1e999"},
         {"+ --momentum 1.1", "from 0 to 1"},
         {"+ --weight-decay x", "'x'"},
-        {"+ --optimizer adamw", "'adamw'"},
+        {"+ --optimizer adamax", "'adamax'"},
         {"+ --seed -1", "--seed"},
         {"+ --save-every 0", "--save-every"},
         {"+ --init-from nowhere", "nowhere"},
         {"+ --exclude-scopes a", "needs --init-from"},
         {"+ --ignore-missing-vars", "needs --init-from"},
+        {"+ --labels-offset -2", "from -1"},
+        {"+ --time-limit 0", "--time-limit"},
+        {"+ --on-non-finite hope", "'hope'"},
+        {"+ --resume .", "--resume and --out"},
+        {"+ --config nowhere.json", "nowhere.json"},
+        {"+ --config file", "file: line 1"},
+        {"+ --no-model", "'--no-model'"},
+        {"+ --no-flip=1", "'--no-flip=1'"},
+        {"train --resume .", "./config.json"},
+        {"train --resume . --config file", "--config"},
         {"+ extra", "'extra'"},
+        {"features --checkpoint file --data . --out f.npy", "needs --end-point"},
+        {"plot", "needs RUN"},
+        {"plot nowhere", "nowhere/metrics.jsonl"},
         {"eval --data .", "needs --checkpoint"},
         {"eval --checkpoint nowhere --data .", "nowhere"},
         {"eval --checkpoint '' --data .", "--checkpoint is empty"},

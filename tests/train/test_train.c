@@ -74,7 +74,8 @@ static crn_train_options make_options(const char *out, int64_t steps, diary *d)
     o.steps = steps;
     o.batch_size = BATCH;
     o.optimizer = crn_momentum(0.05f, 0.9f);
-    o.cosine = true;
+    static const crn_schedule cosine = {.kind = CRN_SCHEDULE_COSINE, .rate = 0.05f};
+    o.schedule = &cosine;
     o.seed = 11;
     o.preprocessing = &how;
     o.out = in_folder(out);
@@ -215,25 +216,29 @@ static void checkpoints_come_when_asked_for(void **state)
     assert_int_not_equal(access(in_folder("none"), F_OK), 0);
 }
 
-static void excluded_scopes_begin_anew(void **state)
+static void other_classes_begin_with_a_new_last_layer(void **state)
 {
     (void)state;
     diary d;
     crn_dataset *three = open_dataset(make_dataset("three", 48, 3));
-    crn_train_options o = make_options("three-run", 2, &d);
-    o.init_from = in_folder("whole/model.safetensors");
-    expect(CRN_INVALID, crn_train(context, three, &o));
-    assert_non_null(strstr(crn_context_error(context)->text, "resnet_v2_20/logits"));
-
-    o = make_options("three-run", 2, &d);
-    o.init_from = in_folder("whole/model.safetensors");
-    o.exclude_scopes = "resnet_v2_20/logits";
-    expect(CRN_OK, crn_train(context, three, &o));
-    assert_int_equal(d.steps[0].step, 1);
-    assert_non_null(strstr(told, "excluded resnet_v2_20/logits/weights\n"));
-    assert_non_null(strstr(told, "excluded resnet_v2_20/logits/biases\n"));
-    assert_null(strstr(told, "missing"));
-    assert_non_null(strstr(told, "begins at step 1"));
+    for (int excludes = 0; excludes < 2; excludes++) {
+        crn_train_options o = make_options("three-run", 2, &d);
+        o.init_from = in_folder("whole/model.safetensors");
+        o.exclude_scopes = excludes ? "resnet_v2_20/logits" : NULL;
+        expect(CRN_OK, crn_train(context, three, &o));
+        assert_int_equal(d.steps[0].step, 1);
+        assert_non_null(strstr(told, "excluded resnet_v2_20/logits/weights\n"));
+        assert_non_null(strstr(told, "excluded resnet_v2_20/logits/biases\n"));
+        assert_null(strstr(told, "missing"));
+        assert_non_null(strstr(told, "begins at step 1"));
+        assert_true((strstr(told, "for other classes") != NULL) == !excludes);
+        size_t size;
+        char *text = read_bytes(in_folder("three-run/restore.txt"), &size);
+        assert_non_null(strstr(text, "initialised (excluded): resnet_v2_20/logits/weights\n"));
+        assert_non_null(strstr(text, "loaded: resnet_v2_20/conv1/weights\n"));
+        assert_non_null(strstr(text, "not used: resnet_v2_20/conv1/weights/Momentum\n"));
+        free(text);
+    }
     crn_dataset_free(three);
 }
 
@@ -249,21 +254,24 @@ static void not_a_number_is_no_checkpoint(void **state)
 
     o = make_options("fragile", 20, &d);
     o.optimizer = crn_gradient_descent(1e30f);
+    o.schedule = NULL;
     o.save_every = 20;
-    expect_failure(&o, CRN_NON_FINITE, "loss is not finite|step |of 20");
+    expect_failure(&o, CRN_NON_FINITE, "resnet_v2_20/|is not finite|step |of 20");
     assert_in_range(d.count, 1, 19);
 
     /* The first step's loss is fine, its update is not. */
     o = make_options("fragile", 20, &d);
     o.optimizer = crn_gradient_descent(INFINITY);
+    o.schedule = NULL;
     o.save_every = 1;
     expect_failure(&o, CRN_NON_FINITE, "resnet_v2_20/|after step 1");
     assert_int_equal(d.count, 1);
 
     size_t size_after;
-    char *after = read_bytes(in_folder("fragile/model.safetensors"), &size_after);
+    char *after = read_bytes(in_folder("fragile/previous.safetensors"), &size_after);
     assert_int_equal(size, size_after);
     assert_memory_equal(before, after, size);
+    assert_int_not_equal(access(in_folder("fragile/model.safetensors"), F_OK), 0);
     free(before);
     free(after);
 }
@@ -319,7 +327,7 @@ int main(void)
         cmocka_unit_test(continued_equals_uninterrupted),
         cmocka_unit_test(a_finished_training_stays_finished),
         cmocka_unit_test(checkpoints_come_when_asked_for),
-        cmocka_unit_test(excluded_scopes_begin_anew),
+        cmocka_unit_test(other_classes_begin_with_a_new_last_layer),
         cmocka_unit_test(not_a_number_is_no_checkpoint),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(files_that_are_in_the_way_are_named),
