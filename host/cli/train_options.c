@@ -196,8 +196,9 @@ static int with_table(train_arguments *a, int (*use)(const cli_spec *, void *), 
          .help = "steps between histograms of all variables in the event file; else none", .min = 1,
          .max = MAX_STEPS},
         {"init-from", CLI_CHECKPOINT, &a->init_from, "CKPT",
-         .help = "start from this checkpoint; with the same model and classes, continue its "
-                 "training; for other classes, with a new last layer"},
+         .help =
+             "begin with this checkpoint's weights, of clarinet or TensorFlow; for other classes "
+             "with a new last layer"},
         {"exclude-scopes", CLI_TEXT, &a->exclude_scopes, "S",
          .help = "with --init-from: leave out variables whose names start so, for example "
                  "resnet_v2_50/logits; several with commas"},

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "core/error.h"
 #include "core/memory.h"
@@ -28,23 +27,10 @@ static crn_status write_labels(crn__training *t)
     return status;
 }
 
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 /* A last checkpoint in the folder that this training does not go on from. */
 static crn_status set_aside_other(crn__training *t)
 {
-    if (t->saved >= 0) /* resumed */
-        return CRN_OK;
-    char *last = crn__run_folder_file(&t->folder, CRN__RUN_LAST);
-    if (last == NULL)
-        return crn__fail_memory(t->error);
-    bool own = t->continues && is_same_file(last, t->options.init_from);
-    free(last);
-    return own ? CRN_OK : crn__run_folder_set_aside(&t->folder, t->error);
+    return t->continues ? CRN_OK : crn__run_folder_set_aside(&t->folder, t->error);
 }
 
 crn_status crn__training_begin_logs(crn__training *t)

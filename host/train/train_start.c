@@ -242,50 +242,50 @@ static crn_status restore_and_account(crn__training *t, const char *path,
 
 /* ---- starting ---- */
 
-static void tell_start(const crn__training *t, const char *path)
+static crn_status resume_from(crn__training *t, const char *path)
 {
+    crn_checkpoint *file;
+    CRN__TRY(crn_checkpoint_open(path, &file, t->error));
+    crn_status status =
+        is_ours(t, file)
+            ? read_state(t, file, path)
+            : crn__fail(t->error, CRN_INVALID,
+                        "%s: is of another network or of other classes: cannot go on with it",
+                        path);
+    crn_checkpoint_free(file);
+    CRN__TRY(status);
+    crn_restore_options options = CRN_RESTORE_OPTIONS_INIT;
+    options.train = t->op;
+    CRN__TRY(crn_checkpoint_restore(t->graph, path, &options));
     int64_t step = crn_train_op_step(t->op);
-    if (!t->continues)
-        crn__log(t->context, CRN_LOG_INFO, "%s: training begins at step 1 with its weights", path);
-    else if (step >= t->steps)
+    t->saved = step;
+    t->continues = true;
+    if (step >= t->steps)
         crn__log(t->context, CRN_LOG_INFO,
                  "%s: training has done %" PRId64 " of %" PRId64 " steps: there is nothing to do",
                  path, step, t->steps);
     else
         crn__log(t->context, CRN_LOG_INFO,
                  "%s: training goes on after step %" PRId64 " of %" PRId64, path, step, t->steps);
+    return CRN_OK;
 }
 
-static crn_status restore_from(crn__training *t, const char *path, bool resume)
+static crn_status init_from(crn__training *t, const char *path)
 {
     crn_checkpoint *file;
     CRN__TRY(crn_checkpoint_open(path, &file, t->error));
-    const char *asked = t->options.exclude_scopes;
-    bool excludes = !resume && asked != NULL && *asked != '\0';
-    char *scopes = NULL;
-    crn_status status = CRN_OK;
-    t->continues = !excludes && is_ours(t, file);
-    if (resume && !t->continues)
-        status =
-            crn__fail(t->error, CRN_INVALID,
-                      "%s: is of another network or of other classes: cannot go on with it", path);
-    else if (t->continues)
-        status = read_state(t, file, path);
-    else if ((scopes = excluded_scopes(t, file)) == NULL)
-        status = crn__fail_memory(t->error);
+    char *scopes = excluded_scopes(t, file);
     crn_checkpoint_free(file);
-
+    if (scopes == NULL)
+        return crn__fail_memory(t->error);
     crn_restore_options options = CRN_RESTORE_OPTIONS_INIT;
     options.exclude_scopes = scopes;
-    options.ignore_missing_vars = !resume && t->options.ignore_missing_vars;
-    options.train = t->continues ? t->op : NULL;
-    options.moving_average = !t->continues;
-    if (status == CRN_OK)
-        status = resume ? crn_checkpoint_restore(t->graph, path, &options)
-                        : restore_and_account(t, path, &options);
+    options.ignore_missing_vars = t->options.ignore_missing_vars;
+    options.moving_average = true;
+    crn_status status = restore_and_account(t, path, &options);
     free(scopes);
     if (status == CRN_OK)
-        tell_start(t, path);
+        crn__log(t->context, CRN_LOG_INFO, "%s: training begins at step 1 with its weights", path);
     return status;
 }
 
@@ -294,17 +294,14 @@ crn_status crn__training_restore(crn__training *t)
     char *last = NULL;
     if (t->options.resume && (last = crn__run_folder_file(&t->folder, CRN__RUN_LAST)) == NULL)
         return crn__fail_memory(t->error);
-    bool resume = last != NULL && access(last, F_OK) == 0;
     crn_status status = CRN_OK;
-    if (resume)
-        status = restore_from(t, last, true);
+    if (last != NULL && access(last, F_OK) == 0)
+        status = resume_from(t, last);
     else if (t->options.init_from != NULL)
-        status = restore_from(t, t->options.init_from, false);
-    if (last != NULL && !resume && status == CRN_OK)
+        status = init_from(t, t->options.init_from);
+    if (last != NULL && !t->continues && status == CRN_OK)
         crn__log(t->context, CRN_LOG_INFO,
                  "%s: has no checkpoint yet: training begins at its start", t->folder.path);
-    if (resume && status == CRN_OK)
-        t->saved = crn_train_op_step(t->op);
     free(last);
     return status;
 }

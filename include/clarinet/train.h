@@ -161,11 +161,8 @@ typedef struct crn_train_options {
  * never stopped, at whatever step that was; from the start when there is none yet. Lines of the
  * logs about later steps are cut off.
  *
- * `init_from` with nothing excluded, of the same model and classes, continues that training: its
- * optimizer slots and step count, up to the same total of steps, with the batches that it would
- * have seen. Otherwise only its weights are taken (their moving averages where it has them), and
- * training begins at step 1; a last layer of another shape (other classes) begins afresh. The
- * context's log says which.
+ * `init_from` gives the first weights (their moving averages where the file has them), nothing
+ * else: training begins at step 1. A last layer of another shape (other classes) begins afresh.
  *
  * `labels_offset` is slim's --labels_offset: files whose class 0 is a background that the network
  * does not have (ImageNet's 1001 classes for a network of 1000) take 1. Such images are then an
