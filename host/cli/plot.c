@@ -125,7 +125,9 @@ static int write_script(const char *command, FILE *script, run *runs, size_t cou
             "set terminal pngcairo size %d,%d noenhanced\nset multiplot layout 3,1\n"
             "set lmargin 10\nset xlabel 'step'\nset grid\nset key outside top center horizontal\n",
             WIDTH, HEIGHT);
+    fprintf(script, "set logscale y\n"); /* a validation early on may be off by thousands */
     write_plot(script, runs, count, "loss", 2, 2);
+    fprintf(script, "unset logscale y\n");
     write_plot(script, runs, count, "accuracy", 3, 3);
     if (has_training(runs, count))
         write_plot(script, runs, count, "learning rate", 4, 0);

@@ -126,6 +126,9 @@ static int with_table(train_arguments *a, int (*use)(const cli_spec *, void *), 
         {"trust", CLI_NUMBER, &a->trust, "F", .help = "of lars; else 0.001", .min = 0, .max = 1e3},
         {"weight-decay", CLI_NUMBER, &a->weight_decay, "F",
          .help = "L2 regularisation; decoupled with adamw and lars", .min = 0, .max = 1e3},
+        {"batch-norm-decay", CLI_NUMBER, &a->batch_norm_decay, "F",
+         .help = "of the moving statistics that validation and use normalise by", .min = 0,
+         .max = 1},
         {"label-smoothing", CLI_NUMBER, &a->label_smoothing, "F",
          .help = "share of each label that goes to all classes alike", .min = 0, .max = 1},
         {"clip-norm", CLI_NUMBER, &a->clip_norm, "F",
@@ -269,6 +272,7 @@ int train_parse(int argc, char **argv, train_arguments *a)
                            .l2 = -1,
                            .trust = -1,
                            .momentum = written(preset_values.optimizer.momentum),
+                           .batch_norm_decay = written(preset_values.batch_norm_decay),
                            .weight_decay = written(preset_values.weight_decay)};
     line l = {argc, argv};
     int code = with_table(a, parse, &l);

@@ -13,7 +13,7 @@ typedef struct train_arguments {
         seed; /* epochs, steps, image_size 0: not given */
     int64_t save_every, keep, validate_every, early_stop, log_every, histograms, labels_offset;
     int64_t decay_steps, warmup_steps, accumulate, threads;
-    double learning_rate, momentum, weight_decay, time_limit, validation_fraction;
+    double learning_rate, momentum, weight_decay, batch_norm_decay, time_limit, validation_fraction;
     double decay_rate, end_learning_rate, power, warmup_learning_rate;
     double beta1, beta2, epsilon, rho, initial_accumulator, l1, l2, trust; /* below 0: the usual */
     double label_smoothing, mixup, cutmix, clip_norm, clip_each_norm, moving_average;

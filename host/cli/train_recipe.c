@@ -281,6 +281,7 @@ static void set_update(const train_arguments *a, train_recipe *r, crn_train_opti
     o->optimizer = make_optimizer(a);
     o->schedule = &r->schedule;
     o->weight_decay = decoupled ? 0 : (float)a->weight_decay;
+    o->batch_norm_decay = (float)a->batch_norm_decay;
     o->label_smoothing = (float)a->label_smoothing;
     r->mix = (crn_mix){sizeof r->mix, (float)a->mixup, (float)a->cutmix};
     o->mix = a->mixup > 0 || a->cutmix > 0 ? &r->mix : NULL;

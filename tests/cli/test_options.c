@@ -34,7 +34,7 @@ static const struct {
               "warmup-steps warmup-learning-rate beta1 beta2 rho centered epsilon "
               "initial-accumulator l1 l2 trust label-smoothing clip-norm clip-each-norm accumulate "
               "moving-average num-updates preprocessing mean std augment jitter "
-              "mixup cutmix on-broken threads validation-fraction freeze-bn"},
+              "mixup cutmix batch-norm-decay on-broken threads validation-fraction freeze-bn"},
     {"eval", "checkpoint data batch-size device json"},
     {"classify", "checkpoint top device json"},
     {"predict", "checkpoint input output end-point list-end-points batch-size device"},
