@@ -94,15 +94,17 @@ conv(const __global float *restrict x, const __global vec *restrict w,
 
         /*
          * Where each point's window starts in the source, and the point itself in the destination;
-         * points past the end start far outside.
+         * points past the end start far outside. The windows' first rows lie in [low_h, high_h],
+         * columns in [low_w, high_w].
          */
         const int last = (int)min(points - first, (long)TILE);
         int image = (int)(first / cols / rows), r = (int)(first / cols % rows),
             c = (int)(first % cols);
         int start_h[TILE], start_w[TILE];
-        long source_image[TILE], destination[TILE];
+        int low_h = INT_MAX, high_h = INT_MIN, low_w = INT_MAX, high_w = INT_MIN;
+        const __global float *window[TILE];
+        long destination[TILE];
         for (int i = 0; i < TILE; i++) {
-            source_image[i] = (long)image * sh;
 #ifdef GATHER
             start_h[i] = r;
             start_w[i] = c;
@@ -113,8 +115,13 @@ conv(const __global float *restrict x, const __global vec *restrict w,
             start_w[i] = c * stride_w - pad_left;
             destination[i] = first + i;
 #endif
+            window[i] = x + (((long)image * sh + start_h[i]) * sw + start_w[i]) * sc;
             if (i >= last)
                 start_h[i] = INT_MIN / 2;
+            low_h = min(low_h, start_h[i]);
+            high_h = max(high_h, start_h[i]);
+            low_w = min(low_w, start_w[i]);
+            high_w = max(high_w, start_w[i]);
             if (++c == cols) {
                 c = 0;
                 if (++r == rows) {
@@ -142,25 +149,28 @@ conv(const __global float *restrict x, const __global vec *restrict w,
 #else
                 const int shift_h = tap_h * rate_h;
 #endif
-                /* The window's line of each point: where it starts, and its column there. */
-                const __global float *window[TILE];
-                int column[TILE];
-                for (int i = 0; i < TILE; i++) {
-                    const int h = start_h[i] + shift_h;
-                    window[i] = x + ((source_image[i] + h) * sw + start_w[i]) * sc;
-                    column[i] = h >= 0 && h < sh ? start_w[i] : INT_MIN / 2;
-                }
+                if (high_h + shift_h < 0 || low_h + shift_h >= sh)
+                    continue;
+                const long line = (long)shift_h * sw * sc;
                 const __global vec *weights = block_w + (long)tap_h * kw * sc * BLOCK;
+                const __global float *point[TILE];
 #ifndef GATHER
                 /* Windows that lie within their lines are one run, there and in the weights. */
-                int within = rate_w == 1;
-                for (int i = 0; i < TILE; i++)
-                    within &= column[i] >= 0 && column[i] + kw <= sw;
-                if (within) {
-                    RUN(window, kw * sc)
+                if (rate_w == 1 && low_w >= 0 && high_w + kw <= sw && low_h + shift_h >= 0 &&
+                    high_h + shift_h < sh) {
+                    UNROLL
+                    for (int i = 0; i < TILE; i++)
+                        point[i] = window[i] + line;
+                    RUN(point, kw * sc)
                     continue;
                 }
 #endif
+                /* Each window's column in its line, far outside where there is no line. */
+                int column[TILE];
+                for (int i = 0; i < TILE; i++) {
+                    const int h = start_h[i] + shift_h;
+                    column[i] = h >= 0 && h < sh ? start_w[i] : INT_MIN / 2;
+                }
                 for (int tap_w = 0; tap_w < kw; tap_w++, weights += (long)sc * BLOCK) {
 #ifdef GATHER
                     const int from_w = phase_w + pad_left - tap_w * rate_w;
@@ -170,12 +180,12 @@ conv(const __global float *restrict x, const __global vec *restrict w,
 #else
                     const int shift_w = tap_w * rate_w;
 #endif
-                    const __global float *point[TILE];
+                    const long step = line + (long)shift_w * sc;
                     int some = 0;
                     UNROLL
                     for (int i = 0; i < TILE; i++) {
                         const int v = column[i] + shift_w, inside = v >= 0 && v < sw;
-                        point[i] = inside ? window[i] + (long)shift_w * sc : zeros;
+                        point[i] = inside ? window[i] + step : zeros;
                         some |= inside;
                     }
                     if (!some)
@@ -192,20 +202,23 @@ conv(const __global float *restrict x, const __global vec *restrict w,
                 for (int b = 0; b < BLOCK; b++)
                     result[i][b] = acc[i][b];
             }
+            const int whole = dc % VW == 0;
+            vec factor[BLOCK], summand[BLOCK];
+            for (int b = 0; b < BLOCK; b++) {
+                const int channel = min(block * BLOCK + b, (dc - 1) / VW) * VW;
+                factor[b] = scale ? *(const __global vec *)(scale + channel) : (vec)(1.0f);
+                summand[b] = shift ? *(const __global vec *)(shift + channel) : (vec)(0.0f);
+            }
             for (int i = 0; i < last; i++)
                 for (int b = 0; b < BLOCK; b++) {
                     const int channel = (block * BLOCK + b) * VW, n = min(VW, dc - channel);
                     const long at = destination[i] * dc + channel;
                     if (n <= 0)
                         break;
-                    vec v = result[i][b];
-                    if (scale)
-                        v *= *(const __global vec *)(scale + channel);
-                    if (shift)
-                        v += *(const __global vec *)(shift + channel);
+                    vec v = fma(result[i][b], factor[b], summand[b]);
                     if (other)
-                        v += load(other + at, n, dc % VW == 0);
-                    store(y + at, activate(v, activation), n, dc % VW == 0, accumulate);
+                        v += load(other + at, n, whole);
+                    store(y + at, activate(v, activation), n, whole, accumulate);
                 }
         }
     }

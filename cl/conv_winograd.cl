@@ -32,6 +32,8 @@
 #define ROWS 8
 #endif
 #define POINTS 36
+/* Work-items that share weights: if no more, most of them find the weights far away. */
+#define FEW_ITEMS 4
 
 /* One axis of the output's transform: r = A^T m. */
 #define TRANSFORM_OUTPUT(m, r)                 \
@@ -64,6 +66,8 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
 {
     const long block = (long)get_global_id(0), group = (long)get_global_id(1);
     vec products[POINTS][GROUPS * TILE][BLOCK];
+    /* Of VW channels, the lines that each of the groups fetches of the next point's weights. */
+    const int fetches = get_global_size(1) <= FEW_ITEMS ? VW * BLOCK / GROUPS : 0;
 
     for (int p = 0; p < POINTS; p++)
         for (int g = 0; g < GROUPS; g++) {
@@ -77,7 +81,11 @@ multiply(const __global float *restrict v, const __global vec *restrict u,
                 for (int b = 0; b < BLOCK; b++)
                     acc[i][b] = (vec)(0.0f);
             }
+            const __global vec *later =
+                from_u + (GROUPS + g) * source_vectors * (VW * BLOCK / GROUPS);
             for (int c = 0; c < source_vectors; c++) {
+                for (int i = 0; i < fetches; i++)
+                    PREFETCH_LATER(later++);
                 for (int k = 0; k < VW; k += 4) {
                     STEP(k)
                     STEP(k + 1)

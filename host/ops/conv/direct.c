@@ -129,7 +129,8 @@ static bool is_pointwise(const crn__conv *conv)
 
 /*
  * 24 accumulators of AVX-512's 32 registers leave room for what they are made of, 12 of the 16 that
- * narrower vectors have at least. Where points are few, other tiles waste less on the last one.
+ * narrower vectors have at least. Where points are few, other tiles waste less on the last one: 7
+ * are a line of the last layers' images, whose first and last lines skip the taps outside.
  */
 static register_tile choose_tile(crn__schedule *schedule, int32_t channels, int64_t points,
                                  bool pointwise)
@@ -137,7 +138,7 @@ static register_tile choose_tile(crn__schedule *schedule, int32_t channels, int6
     uint32_t width = crn__schedule_profile(schedule)->vector_width;
     int32_t block = channels > (int32_t)width ? 2 : 1;
     register_tile tile = {width, (width == 16 ? 24 : 12) / block, block};
-    int32_t other = (pointwise ? 20 : 28) / block;
+    int32_t other = (pointwise ? 20 : 14) / block;
     if (width == 16 && 105 * other * crn__ceil_div(points, other) <
                            100 * tile.tile * crn__ceil_div(points, tile.tile))
         tile.tile = other;
